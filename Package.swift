@@ -1,0 +1,68 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A room of the house: one Swift target, strict, under Sources/NAME.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// The tests of one room, under Tests/NAMETests.
+func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: name + "Tests",
+        dependencies: [.byName(name: name)] + dependencies,
+        swiftSettings: strict
+    )
+}
+
+let package = Package(
+    name: "remusd",
+    products: [.executable(name: "remusd", targets: ["remusd"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .target(name: "CKernels"),
+        room("SystemSupport", ["CLinux"]),
+        room("XenStream"),
+        room("Checkpoint", ["CKernels", "XenStream"]),
+        room("Transport", ["Checkpoint", "SystemSupport"]),
+        room("EmbeddedHost", ["Checkpoint", "XenStream", "SystemSupport"]),
+        room(
+            "Daemon",
+            [
+                "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+        .executableTarget(
+            name: "remusd",
+            dependencies: [
+                "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict
+        ),
+        tests(of: "XenStream"),
+        tests(of: "Checkpoint", ["CKernels", "XenStream"]),
+        tests(of: "SystemSupport"),
+        tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport"]),
+        tests(of: "Daemon", ["Checkpoint", "SystemSupport"]),
+    ]
+)

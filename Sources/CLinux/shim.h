@@ -1,0 +1,94 @@
+#ifndef CLINUX_SHIM_H
+#define CLINUX_SHIM_H
+
+// What Swift's Glibc module hides or cannot import. Every name that is ours is prefixed CLinux_.
+// The Swift compiler does not define _GNU_SOURCE by itself.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+// ---- userfaultfd and pidfd: system calls without a wrapper in glibc 2.36 (syscall() is variadic).
+
+static inline int CLinux_userfaultfd(int flags) { return (int)syscall(SYS_userfaultfd, flags); }
+static inline int CLinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+static inline int CLinux_pidfd_send_signal(int pidfd, int sig) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
+}
+
+// ---- prctl() is variadic.
+
+static inline int CLinux_prctl(int option, unsigned long argument) {
+    return prctl(option, argument, 0UL, 0UL, 0UL);
+}
+
+// ---- PAGEMAP_SCAN: Linux 6.7, newer than Debian 12's headers (linux/fs.h, struct pm_scan_arg).
+
+struct CLinux_page_region {
+    uint64_t start;
+    uint64_t end;
+    uint64_t categories;
+};
+
+struct CLinux_pm_scan_arg {
+    uint64_t size;
+    uint64_t flags;
+    uint64_t start;
+    uint64_t end;
+    uint64_t walk_end;
+    uint64_t vec;
+    uint64_t vec_len;
+    uint64_t max_pages;
+    uint64_t category_inverted;
+    uint64_t category_mask;
+    uint64_t category_anyof_mask;
+    uint64_t return_mask;
+};
+_Static_assert(sizeof(struct CLinux_page_region) == 24, "struct page_region of linux/fs.h");
+_Static_assert(sizeof(struct CLinux_pm_scan_arg) == 96, "struct pm_scan_arg of linux/fs.h");
+
+#define CLINUX_PAGEMAP_SCAN _IOWR('f', 16, struct CLinux_pm_scan_arg)
+static const uint64_t CLinux_PAGE_IS_WRITTEN = 1 << 1;
+static const uint64_t CLinux_PAGE_IS_PRESENT = 1 << 3;
+static const uint64_t CLinux_PAGE_IS_SWAPPED = 1 << 4;
+static const uint64_t CLinux_PM_SCAN_WP_MATCHING = 1 << 0;
+static const uint64_t CLinux_PM_SCAN_CHECK_WPASYNC = 1 << 1;
+
+static inline long CLinux_pagemap_scan(int fd, struct CLinux_pm_scan_arg *argument) {
+    return ioctl(fd, CLINUX_PAGEMAP_SCAN, argument);
+}
+
+// ---- userfaultfd features newer than Debian 12's headers (linux/userfaultfd.h), and its ioctl numbers,
+// which are macros with sizeof inside.
+
+static const uint64_t CLinux_UFFD_FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12;
+static const uint64_t CLinux_UFFD_FEATURE_WP_UNPOPULATED = 1 << 13;
+static const uint64_t CLinux_UFFD_FEATURE_WP_ASYNC = 1 << 15;
+static const int CLinux_UFFD_USER_MODE_ONLY = 1;
+
+static inline int CLinux_uffdio_api(int fd, struct uffdio_api *argument) {
+    return ioctl(fd, UFFDIO_API, argument);
+}
+static inline int CLinux_uffdio_register(int fd, struct uffdio_register *argument) {
+    return ioctl(fd, UFFDIO_REGISTER, argument);
+}
+
+#endif

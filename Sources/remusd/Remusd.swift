@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct Remusd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "remusd", abstract: "Remus for Xen.")
+}
