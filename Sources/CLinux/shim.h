@@ -7,6 +7,13 @@
 #define _GNU_SOURCE
 #endif
 
+// Swift's Glibc module is built without _GNU_SOURCE and so names fd_set's member __fds_bits; the two
+// definitions must agree, or importing both modules fails.
+#include <features.h>
+#undef __USE_XOPEN
+#include <sys/select.h>
+#define __USE_XOPEN 1
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -33,6 +40,10 @@ static inline int CLinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_ope
 static inline int CLinux_pidfd_send_signal(int pidfd, int sig) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
 }
+
+// ---- accept4() takes a transparent union under _GNU_SOURCE, which Swift imports as a struct.
+
+static inline int CLinux_accept4(int listener, int flags) { return accept4(listener, NULL, NULL, flags); }
 
 // ---- prctl() is variadic.
 

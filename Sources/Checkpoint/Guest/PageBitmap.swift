@@ -1,0 +1,83 @@
+/// A set of pfns as 64-bit words, bit 0 of word 0 first: the form of Xen's own log-dirty bitmap.
+///
+/// Owns its words for its whole life: nothing here allocates after `init`.
+package struct PageBitmap: ~Copyable {
+    /// Pages it can hold, pfns 0 ..< pageCount.
+    package let pageCount: Int
+    private let words: UnsafeMutableBufferPointer<UInt64>
+
+    /// An empty set of pfns below `pageCount`.
+    package init(pageCount: Int) {
+        self.pageCount = pageCount
+        words = .allocate(capacity: (pageCount + 63) / 64)
+        words.initialize(repeating: 0)
+    }
+
+    deinit { words.deallocate() }
+
+    /// Adds one pfn. `pfn` < `pageCount`.
+    package mutating func insert(_ pfn: Int) {
+        precondition(pfn >= 0 && pfn < pageCount)
+        words[pfn >> 6] |= 1 << UInt64(pfn & 63)
+    }
+
+    /// Adds the pfns of `range`.
+    package mutating func insert(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= pageCount)
+        var pfn = range.lowerBound
+        while pfn < range.upperBound {
+            if pfn & 63 == 0, range.upperBound - pfn >= 64 {
+                words[pfn >> 6] = .max
+                pfn += 64
+            } else {
+                words[pfn >> 6] |= 1 << UInt64(pfn & 63)
+                pfn += 1
+            }
+        }
+    }
+
+    /// Whether `pfn` is in the set.
+    package func contains(_ pfn: Int) -> Bool {
+        pfn >= 0 && pfn < pageCount && words[pfn >> 6] & (1 << UInt64(pfn & 63)) != 0
+    }
+
+    /// Takes every pfn out.
+    package mutating func removeAll() { words.update(repeating: 0) }
+
+    /// Adds every pfn of `other`, which has the same page count.
+    package mutating func formUnion(_ other: borrowing PageBitmap) {
+        precondition(other.pageCount == pageCount)
+        for index in words.indices { words[index] |= other.words[index] }
+    }
+
+    /// How many pfns are in the set.
+    package var count: Int {
+        var sum = 0
+        for word in words { sum += word.nonzeroBitCount }
+        return sum
+    }
+
+    /// Writes ascending pfns from `start` on into `output` until it is full or the set ends.
+    /// - Returns: how many were written, and the pfn to go on from (`pageCount` at the end).
+    package func next(
+        from start: Int,
+        into output: UnsafeMutableBufferPointer<UInt64>
+    ) -> (count: Int, resume: Int) {
+        var written = 0
+        var index = start >> 6
+        guard start < pageCount else { return (0, pageCount) }
+        var word = words[index] & (.max << UInt64(start & 63))
+        while true {
+            while word != 0 {
+                let pfn = index << 6 + word.trailingZeroBitCount
+                if written == output.count { return (written, pfn) }
+                output[written] = UInt64(pfn)
+                written += 1
+                word &= word - 1
+            }
+            index += 1
+            guard index < words.count else { return (written, pageCount) }
+            word = words[index]
+        }
+    }
+}

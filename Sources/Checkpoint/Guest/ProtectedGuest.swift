@@ -1,0 +1,104 @@
+import XenStream
+
+/// Why a guest stopped running by itself.
+package enum GuestEnd: String, Equatable, Sendable {
+    case shutdown, reboot, crashed
+}
+
+/// What became of a suspend request.
+package enum SuspendOutcome: Equatable, Sendable {
+    /// The guest is suspended: no vcpu runs until `resume`.
+    case suspended
+    /// It had not suspended at the deadline; the request is withdrawn and the guest runs.
+    case refused
+    /// It ended instead.
+    case ended(GuestEnd)
+}
+
+/// A hypervisor's operation on a guest that failed.
+package struct GuestError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let guest: String
+    /// What failed and why, in words an operator can act on.
+    package let reason: String
+
+    package init(guest: String, reason: String) {
+        self.guest = guest
+        self.reason = reason
+    }
+
+    package var description: String { "guest \(guest): \(reason)" }
+}
+
+/// What the checkpoint loop needs of a running guest. All calls come from one thread.
+///
+/// Order within a checkpoint: `suspend` → `collectDirty` → `copyPages`… → `writeState` → (the plug's cut) →
+/// `resume`. An implementation never leaves the guest suspended when the object, or its process, goes away.
+package protocol ProtectedGuest: AnyObject {
+    var description: GuestDescription { get }
+
+    /// A descriptor that becomes readable when the guest ended or its host process vanished; then ask `ended`.
+    var eventDescriptor: Int32 { get }
+    /// Whether the guest has ended by itself.
+    func ended() -> GuestEnd?
+
+    /// From here on every page the guest writes is reported by `collectDirty`. Starting again restarts from nothing
+    /// dirty. Called before the first page of epoch 0 is copied, never inside a pause.
+    func startDirtyTracking() throws(GuestError)
+    /// Ends tracking; the guest runs at full speed again. Never fails loudly: used on every way out.
+    func stopDirtyTracking()
+
+    /// Adds the pages written since the last call to `bitmap` (never removes one) and starts afresh.
+    /// Exact while suspended; while the guest runs, a page written during the call shows up in this call or the next.
+    func collectDirty(into bitmap: inout PageBitmap) throws(GuestError)
+
+    /// Adds every page that may hold something other than zeros. The rest are holes.
+    func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError)
+
+    /// Copies pages in the form in which they travel (PV page tables normalised).
+    /// - Parameters:
+    ///   - pfns: at most 1024, ascending.
+    ///   - types: receives the type of each, same count.
+    ///   - contents: receives 4096 bytes for each pfn whose type carries data, packed; room for all.
+    /// - Returns: how many pages carry data.
+    func copyPages(
+        _ pfns: UnsafeBufferPointer<UInt64>,
+        types: UnsafeMutableBufferPointer<PageType>,
+        into contents: UnsafeMutableRawPointer
+    ) throws(GuestError) -> Int
+
+    /// Asks the guest to suspend and waits for it, at most until `deadline` (`Instant`, same clock as the loop's).
+    func suspend(deadline: Instant) throws(GuestError) -> SuspendOutcome
+
+    /// Appends the libxc records before the memory: policies, STATIC_DATA_END, PV's info and p2m frames.
+    func writeStatic(into writer: inout StreamWriter) throws(GuestError)
+
+    /// Appends the state records of this checkpoint (TSC info, HVM params and context, or the vcpus). Suspended only.
+    func writeState(into writer: inout StreamWriter) throws(GuestError)
+
+    /// An upper bound, in bytes, for what `writeStatic` or `writeState` append.
+    var stateCapacity: Int { get }
+
+    /// Lets a suspended guest run on; a running one is left alone.
+    func resume() throws(GuestError)
+}
+
+/// What holds a guest's output until its epoch is committed (design, "A packet").
+///
+/// One closed epoch at a time: `cut` is only called when none is closed and unreleased.
+package protocol OutputBuffer: AnyObject {
+    /// Whether output was already held when this owner came: a predecessor died, and nobody may open it but by
+    /// `release`, `releaseAll` or `dropAll`.
+    var wasClosed: Bool { get }
+
+    /// Ends the running epoch's output; what the guest sends from now on belongs to the next.
+    /// The first cut closes an open buffer: nothing passes any more before its release.
+    func cut(epoch: UInt64) throws(GuestError)
+    /// Lets the output of `epoch`, the one closed by `cut(epoch:)`, go.
+    func release(epoch: UInt64) throws(GuestError)
+    /// Lets everything go and buffers no more. Only with permission to run unprotected.
+    func releaseAll() throws(GuestError)
+    /// Drops everything held, and all that comes. For an outdated copy.
+    func dropAll() throws(GuestError)
+    /// Bytes held now.
+    func heldBytes() -> Int
+}

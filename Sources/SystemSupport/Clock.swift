@@ -1,0 +1,18 @@
+import CLinux
+import Glibc
+
+/// Readings of the kernel's clocks, in nanoseconds.
+package enum Clock {
+    /// CLOCK_MONOTONIC: for intervals and deadlines within one process.
+    package static var monotonic: UInt64 { read(CLOCK_MONOTONIC) }
+    /// CLOCK_BOOTTIME: the same in every process of this boot, counting suspended time too.
+    package static var boot: UInt64 { read(CLOCK_BOOTTIME) }
+    /// CLOCK_REALTIME: for people; never for decisions.
+    package static var wall: UInt64 { read(CLOCK_REALTIME) }
+
+    private static func read(_ clock: clockid_t) -> UInt64 {
+        var now = timespec()
+        clock_gettime(clock, &now)
+        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+    }
+}

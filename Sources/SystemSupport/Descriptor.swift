@@ -1,0 +1,62 @@
+import CLinux
+import Glibc
+
+/// Owns one file descriptor and closes it when the last reference goes.
+package final class Descriptor: Sendable {
+    /// The number, valid as long as this object lives.
+    package let raw: Int32
+
+    /// Takes ownership of `raw`, which must be open.
+    package init(owning raw: Int32) {
+        precondition(raw >= 0, "Descriptor owns an open descriptor only")
+        self.raw = raw
+    }
+
+    deinit { close(raw) }
+
+    /// A second descriptor for the same open file, close-on-exec.
+    package func duplicate() throws(SystemError) -> Descriptor {
+        let copy = fcntl(raw, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { throw SystemError("duplicate a descriptor") }
+        return Descriptor(owning: copy)
+    }
+
+    /// Switches `O_NONBLOCK` on or off.
+    package func setNonBlocking(_ on: Bool) throws(SystemError) {
+        let flags = fcntl(raw, F_GETFL)
+        guard flags >= 0, fcntl(raw, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) >= 0 else {
+            throw SystemError("change a descriptor's flags")
+        }
+    }
+
+    /// Lets a child started with `exec` inherit this descriptor.
+    package func setInheritable() throws(SystemError) {
+        guard fcntl(raw, F_SETFD, 0) >= 0 else { throw SystemError("make a descriptor inheritable") }
+    }
+}
+
+/// Anonymous memory with a descriptor, which other processes can map (memfd_create(2)).
+package enum Memfd {
+    /// A new, empty-looking (all holes) file of `size` bytes; `name` shows in /proc/PID/fd.
+    package static func create(name: String, size: Int) throws(SystemError) -> Descriptor {
+        let raw = memfd_create(name, UInt32(MFD_CLOEXEC))
+        guard raw >= 0 else { throw SystemError("create memory file \(name)") }
+        let file = Descriptor(owning: raw)
+        guard ftruncate(raw, size) == 0 else { throw SystemError("size memory file \(name) to \(size) bytes") }
+        return file
+    }
+
+    /// The size of an open file in bytes.
+    package static func size(of file: Descriptor) throws(SystemError) -> Int {
+        var info = stat()
+        guard fstat(file.raw, &info) == 0 else { throw SystemError("read the size of a memory file") }
+        return Int(info.st_size)
+    }
+
+    /// Bytes that are really backed by memory (holes do not count).
+    package static func populatedBytes(of file: Descriptor) throws(SystemError) -> Int {
+        var info = stat()
+        guard fstat(file.raw, &info) == 0 else { throw SystemError("read the size of a memory file") }
+        return Int(info.st_blocks) * 512
+    }
+}

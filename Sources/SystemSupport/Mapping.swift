@@ -1,0 +1,56 @@
+import CLinux
+import Glibc
+
+/// Owns one memory mapping and unmaps it when the last reference goes.
+///
+/// Unchecked: the address and length never change; what lies in the memory is its user's to synchronise.
+package final class Mapping: @unchecked Sendable {
+    /// The first byte.
+    package let base: UnsafeMutableRawPointer
+    /// Length in bytes.
+    package let count: Int
+
+    /// The whole mapping as a buffer.
+    package var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base, count: count)
+    }
+
+    private init(base: UnsafeMutableRawPointer, count: Int) {
+        self.base = base
+        self.count = count
+    }
+
+    /// Maps `count` bytes of `file`, shared with everyone else who maps it.
+    package static func shared(
+        _ file: Descriptor,
+        count: Int,
+        offset: Int = 0,
+        writable: Bool = true
+    ) throws(SystemError) -> Mapping {
+        try map(count, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file.raw, offset)
+    }
+
+    /// Private zeroed memory of `count` bytes that costs nothing until it is touched.
+    package static func anonymous(count: Int) throws(SystemError) -> Mapping {
+        try map(count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    }
+
+    private static func map(
+        _ count: Int,
+        _ protection: Int32,
+        _ flags: Int32,
+        _ raw: Int32,
+        _ offset: Int
+    ) throws(SystemError) -> Mapping {
+        let address = mmap(nil, count, protection, flags, raw, offset)
+        guard let address, address != MAP_FAILED else { throw SystemError("map \(count) bytes of memory") }
+        return Mapping(base: address, count: count)
+    }
+
+    /// Gives the memory of a private mapping back to the kernel; it reads as zeros afterwards.
+    package func discardContents() {
+        madvise(base, count, MADV_DONTNEED)
+    }
+
+    deinit { munmap(base, count) }
+}

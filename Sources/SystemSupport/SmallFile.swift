@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// Files that fit in memory, read and replaced whole.
+package enum SmallFile {
+    /// The file's text, or nil if it cannot be read.
+    package static func read(_ path: String) -> String? {
+        guard let bytes = readBytes(path) else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// The file's bytes, or nil if it cannot be read.
+    package static func readBytes(_ path: String) -> [UInt8]? {
+        let raw = open(path, O_RDONLY | O_CLOEXEC)
+        guard raw >= 0 else { return nil }
+        let file = Descriptor(owning: raw)
+        var result: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = Glibc.read(file.raw, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
+            if count < 0 { return nil }
+            if count == 0 { return result }
+            result.append(contentsOf: chunk[0..<count])
+        }
+    }
+
+    /// Replaces the file durably: after a crash at any moment it holds either the old bytes or the new.
+    /// Written aside, fsynced, renamed, and the directory fsynced (rename(2), fsync(2)).
+    package static func replace(_ path: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
+        let aside = path + ".new"
+        let raw = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+        guard raw >= 0 else { throw SystemError("write \(aside)") }
+        let file = Descriptor(owning: raw)
+        var done = 0
+        while done < bytes.count {
+            done += try retryingInterrupts("write \(aside)") {
+                bytes.withUnsafeBytes { write(file.raw, $0.baseAddress?.advanced(by: done), $0.count - done) }
+            }
+        }
+        guard fsync(file.raw) == 0 else { throw SystemError("write \(aside) to disk") }
+        guard rename(aside, path) == 0 else { throw SystemError("replace \(path)") }
+        try syncDirectory(of: path)
+    }
+
+    /// Removes the file durably; a file that is not there is no error.
+    package static func remove(_ path: String) throws(SystemError) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw SystemError("remove \(path)") }
+        try syncDirectory(of: path)
+    }
+
+    private static func syncDirectory(of path: String) throws(SystemError) {
+        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let raw = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard raw >= 0 else { throw SystemError("open directory \(parent)") }
+        let directory = Descriptor(owning: raw)
+        guard fsync(directory.raw) == 0 else { throw SystemError("write directory \(parent) to disk") }
+    }
+
+    /// Makes a directory and its missing parents, mode 0700 for those it makes.
+    package static func makeDirectories(_ path: String) throws(SystemError) {
+        var built = path.hasPrefix("/") ? "" : "."
+        for part in path.split(separator: "/") {
+            built += "/" + part
+            guard mkdir(built, 0o700) == 0 || errno == EEXIST else { throw SystemError("make directory \(built)") }
+        }
+    }
+}
