@@ -44,6 +44,15 @@ package enum TCP {
         }
     }
 
+    /// Whether `listen` would succeed; does not listen.
+    package static func checkFree(_ address: SocketAddress) throws(SystemError) {
+        try withResolved(address, passive: true) { info throws(SystemError) in
+            let probe = try open(info)
+            try setOption(probe, SOL_SOCKET, SO_REUSEADDR, 1)
+            guard bind(probe.raw, info.ai_addr, info.ai_addrlen) == 0 else { throw SystemError("listen on \(address)") }
+        }
+    }
+
     /// Connects within `milliseconds`; the socket is blocking, with TCP_NODELAY.
     package static func connect(to address: SocketAddress, milliseconds: Int32) throws(SystemError) -> Descriptor {
         try withResolved(address, passive: false) { info throws(SystemError) in
