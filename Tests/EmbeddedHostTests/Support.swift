@@ -95,7 +95,9 @@ final class GuestProcess: Sendable {
 }
 
 /// A client of a guest: sends commands, reads replies, each with a deadline.
-final class Client {
+///
+/// Unchecked: each test uses one from one thread at a time.
+final class Client: @unchecked Sendable {
     let socket: Descriptor
     private var buffer: [UInt8] = []
 
