@@ -11,5 +11,8 @@ struct Remusd: AsyncParsableCommand {
 
 /// `remusd guest`: embedded guests.
 struct Guest: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Embedded guests.", subcommands: [GuestRun.self])
+    static let configuration = CommandConfiguration(
+        abstract: "Embedded guests.",
+        subcommands: [GuestRun.self]
+    )
 }

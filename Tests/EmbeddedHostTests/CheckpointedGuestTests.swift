@@ -25,7 +25,8 @@ struct CheckpointedGuestTests {
                     count += 1
                     var batch: [UInt8] = []
                     for _ in 0..<8 {
-                        batch += Client.request(["INCR", "a\(writer)"]) + Client.request(["INCR", "b\(writer)"])
+                        batch +=
+                            Client.request(["INCR", "a\(writer)"]) + Client.request(["INCR", "b\(writer)"])
                     }
                     batch += Client.request(["SET", "w\(writer):\(count % 5000)", "value \(count)"])
                     guard (try? client.send(batch)) != nil else { return }
@@ -143,8 +144,15 @@ struct GuestEndTests {
         var random = Seeded(3)
         for _ in 0..<100 {
             let socket = try UnixSocket.connect(to: path)
-            var bytes = (0..<Int.random(in: 1...200, using: &random)).map { _ in UInt8.random(in: .min ... .max, using: &random) }
-            if Bool.random(using: &random) { bytes.replaceSubrange(0..<min(6, bytes.count), with: [0x52, 0x47, 0x43, 0x31, UInt8.random(in: 0...14, using: &random), 0]) }
+            var bytes = (0..<Int.random(in: 1...200, using: &random)).map { _ in
+                UInt8.random(in: .min ... .max, using: &random)
+            }
+            if Bool.random(using: &random) {
+                bytes.replaceSubrange(
+                    0..<min(6, bytes.count),
+                    with: [0x52, 0x47, 0x43, 0x31, UInt8.random(in: 0...14, using: &random), 0]
+                )
+            }
             try? UnixSocket.send(bytes, over: socket)
         }
         let guest = try process.control()
@@ -176,7 +184,8 @@ struct GuestEndTests {
         #expect(try client.ask("SET", "k", "v") == "+OK")
         #expect(try replica.checkpoint(cut: false) < 10)
         let file = try #require(SmallFile.read("/proc/\(process.pid)/smaps_rollup"))
-        let rss = file.split(separator: "\n").first { $0.hasPrefix("Rss:") }?.split(separator: " ").dropFirst().first
+        let rss = file.split(separator: "\n").first { $0.hasPrefix("Rss:") }?.split(separator: " ")
+            .dropFirst().first
         #expect(Int(rss ?? "") ?? .max < 200_000, "KiB resident")
     }
 }

@@ -20,7 +20,9 @@ struct DirtyTrackerTests {
         let range = base..<base + UInt64(memory.count)
         func written() throws -> Set<Int> {
             var found: Set<Int> = []
-            try scan.takeWritten(in: range) { found.formUnion(Int(($0.lowerBound - base) >> 12)..<Int(($0.upperBound - base) >> 12)) }
+            try scan.takeWritten(in: range) {
+                found.formUnion(Int(($0.lowerBound - base) >> 12)..<Int(($0.upperBound - base) >> 12))
+            }
             return found
         }
         #expect(try written().count == pages, "the first scan finds, and protects, every page")

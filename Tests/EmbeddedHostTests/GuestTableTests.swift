@@ -45,7 +45,11 @@ struct GuestTableTests {
         #expect(table.count == UInt64(model.count))
         if seed % 2 == 0 { #expect(refusals > 0) } else { #expect(table.buckets > 1024) }
         // The table found anew from its registers is the same one.
-        let registers = GuestRegisters(memorySize: memory.size, heapTop: table.heapTop, tableRoot: table.tableRoot)
+        let registers = GuestRegisters(
+            memorySize: memory.size,
+            heapTop: table.heapTop,
+            tableRoot: table.tableRoot
+        )
         let again = try #require(GuestTable(in: memory, registers: registers))
         for (key, value) in model {
             #expect(key.withUnsafeBytes { again.value($0).map(Array.init) } == value)
@@ -62,7 +66,10 @@ struct GuestTableTests {
         #expect(anchor.withUnsafeBytes { table.set($0, $0) })
         for round in 0..<1000 {
             let key = key(round)
-            #expect(key.withUnsafeBytes { key in value.withUnsafeBytes { table.set(key, $0) } }, "round \(round)")
+            #expect(
+                key.withUnsafeBytes { key in value.withUnsafeBytes { table.set(key, $0) } },
+                "round \(round)"
+            )
             #expect(key.withUnsafeBytes { table.remove($0) })
         }
     }
@@ -71,7 +78,9 @@ struct GuestTableTests {
         var last = -1
         for bytes in Array(1...5000 as ClosedRange<UInt64>) + [1 << 20, (1 << 20) + 1, 1 << 33] {
             let index = GuestHeap.sizeClass(bytes)
-            #expect(index >= last && GuestHeap.blockSize(index) >= bytes && GuestHeap.blockSize(index) % 16 == 0)
+            #expect(
+                index >= last && GuestHeap.blockSize(index) >= bytes && GuestHeap.blockSize(index) % 16 == 0
+            )
             if index > 0 { #expect(GuestHeap.blockSize(index - 1) < bytes) }
             last = index
         }

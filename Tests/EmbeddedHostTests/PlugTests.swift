@@ -11,7 +11,9 @@ struct PlugTests {
     init() throws { process = try GuestProcess() }
 
     private func suspendAndCut(_ guest: EmbeddedGuest, _ epoch: UInt64) throws {
-        #expect(try guest.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended)
+        #expect(
+            try guest.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended
+        )
         try guest.output.cut(epoch: epoch)
         try guest.resume()
     }
@@ -56,7 +58,9 @@ struct PlugTests {
         try client.send("INCR", "n")
         #expect(throws: GuestError.self) { _ = try process.control() }
         // It goes while the guest is suspended.
-        #expect(try guest?.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended)
+        #expect(
+            try guest?.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended
+        )
         guest?.detach()
         guest = nil
         try client.send("INCR", "n")

@@ -21,7 +21,11 @@ struct RequestParserTests {
                 switch parser.parse(readable) {
                 case .incomplete: break parsing
                 case .request:
-                    found.append(parser.arguments.map { String(decoding: readable[$0], as: UTF8.self) }.joined(separator: " "))
+                    found.append(
+                        parser.arguments.map { String(decoding: readable[$0], as: UTF8.self) }.joined(
+                            separator: " "
+                        )
+                    )
                 case .nothing: break
                 case .malformed(let why): return found + ["!\(why)"]
                 }
@@ -33,7 +37,8 @@ struct RequestParserTests {
     }
 
     @Test func splitAnywhereItReadsTheSame() {
-        let text = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nv\r\n*1\r\nPING  x\r\n\r\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n  \r\nGET k\n"
+        let text =
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nv\r\n*1\r\nPING  x\r\n\r\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n  \r\nGET k\n"
         let bytes = Array(text.utf8)
         let whole = requests(bytes, pieces: [])
         #expect(whole == ["SET k v\r\n*1", "PING", "GET k"].map { $0 } || whole.count >= 3)
@@ -71,10 +76,18 @@ struct RequestParserTests {
             var bytes: [UInt8] = []
             for _ in 0..<Int.random(in: 1...6, using: &random) {
                 if Bool.random(using: &random) {
-                    let words = ["SET", "get", "INCRBY", "k", "9223372036854775807", "DEL", "CONFIG", "-1", ""]
-                    bytes += Client.request((0..<Int.random(in: 1...4, using: &random)).map { _ in words.randomElement(using: &random) ?? "" })
+                    let words = [
+                        "SET", "get", "INCRBY", "k", "9223372036854775807", "DEL", "CONFIG", "-1", "",
+                    ]
+                    bytes += Client.request(
+                        (0..<Int.random(in: 1...4, using: &random)).map { _ in
+                            words.randomElement(using: &random) ?? ""
+                        }
+                    )
                 }
-                bytes += (0..<Int.random(in: 0...12, using: &random)).map { _ in alphabet.randomElement(using: &random) ?? 0 }
+                bytes += (0..<Int.random(in: 0...12, using: &random)).map { _ in
+                    alphabet.randomElement(using: &random) ?? 0
+                }
             }
             let pieces = (0..<20).map { _ in Int.random(in: 1...9, using: &random) }
             #expect(requests(bytes, pieces: pieces) == requests(bytes, pieces: []), "seed \(seed)")
@@ -87,10 +100,14 @@ struct RequestParserTests {
     }
 
     @Test func numbersAreThoseOfRedis() {
-        func number(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { GuestProgram.integer($0) } }
+        func number(_ text: String) -> Int64? {
+            Array(text.utf8).withUnsafeBytes { GuestProgram.integer($0) }
+        }
         #expect(number("0") == 0 && number("-1") == -1 && number("9223372036854775807") == .max)
         #expect(number("-9223372036854775808") == .min)
-        for wrong in ["", "-", "+1", "01", "-0", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "1e3",
-            "99999999999999999999"] { #expect(number(wrong) == nil, "\(wrong)") }
+        for wrong in [
+            "", "-", "+1", "01", "-0", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "1e3",
+            "99999999999999999999",
+        ] { #expect(number(wrong) == nil, "\(wrong)") }
     }
 }

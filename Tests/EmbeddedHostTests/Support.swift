@@ -38,9 +38,12 @@ final class RuntimeDirectory: Sendable {
 /// The built `remusd`, beside the tests' bundle.
 func builtRemusd() throws -> String {
     let own = ChildProcess.ownPath
-    let candidates = [Bundle.main.bundlePath, String(own.prefix(upTo: own.lastIndex(of: "/") ?? own.startIndex))]
+    let candidates =
+        [Bundle.main.bundlePath, String(own.prefix(upTo: own.lastIndex(of: "/") ?? own.startIndex))]
         + CommandLine.arguments.map { String($0.prefix(upTo: $0.lastIndex(of: "/") ?? $0.startIndex)) }
-    for directory in candidates where access(directory + "/remusd", X_OK) == 0 { return directory + "/remusd" }
+    for directory in candidates where access(directory + "/remusd", X_OK) == 0 {
+        return directory + "/remusd"
+    }
     throw TestFailure("no built remusd beside \(candidates)")
 }
 
@@ -72,12 +75,15 @@ final class GuestProcess: Sendable {
                 throw TestFailure("guest \(name) is not ready")
             }
             var byte: UInt8 = 0
-            guard read(pipe.read.raw, &byte, 1) == 1 else { throw TestFailure("guest \(name) ended: \(line)") }
+            guard read(pipe.read.raw, &byte, 1) == 1 else {
+                throw TestFailure("guest \(name) ended: \(line)")
+            }
             line.append(Character(UnicodeScalar(byte)))
             // Our own copy of the write end would keep the pipe open if the guest died.
             if line.count > 500 { break }
         }
-        guard line.hasPrefix("ready "), let address = SocketAddress(String(line.dropFirst(6).dropLast())) else {
+        guard line.hasPrefix("ready "), let address = SocketAddress(String(line.dropFirst(6).dropLast()))
+        else {
             throw TestFailure("guest \(name) said: \(line)")
         }
         self.address = address
@@ -107,7 +113,14 @@ final class Client: @unchecked Sendable {
         var done = 0
         while done < bytes.count {
             done += try retryingInterrupts("send") {
-                bytes.withUnsafeBytes { Glibc.send(socket.raw, $0.baseAddress?.advanced(by: done), $0.count - done, Int32(MSG_NOSIGNAL)) }
+                bytes.withUnsafeBytes {
+                    Glibc.send(
+                        socket.raw,
+                        $0.baseAddress?.advanced(by: done),
+                        $0.count - done,
+                        Int32(MSG_NOSIGNAL)
+                    )
+                }
             }
         }
     }
@@ -197,7 +210,11 @@ final class Replica {
             let copied = try guest.copyPages(batch, types: types, into: contents)
             guard copied == count else { throw TestFailure("copied \(copied) of \(count)") }
             for index in 0..<count {
-                memcpy(image.base + Int(batch[index]) * guestPageSize, contents + index * guestPageSize, guestPageSize)
+                memcpy(
+                    image.base + Int(batch[index]) * guestPageSize,
+                    contents + index * guestPageSize,
+                    guestPageSize
+                )
             }
         }
     }
