@@ -1,0 +1,18 @@
+import Glibc
+import SystemSupport
+
+/// Times of day for people, in RFC 3339, UTC: `2026-11-23T09:04:00Z`. Never for decisions.
+package enum Timestamp {
+    /// The time of day now.
+    package static var now: String { text(seconds: Int(Clock.wall / 1_000_000_000)) }
+
+    /// A time of day, in seconds since 1970.
+    package static func text(seconds: Int) -> String {
+        var time = time_t(seconds)
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+            + "T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
+    }
+}
