@@ -1,5 +1,5 @@
 import Glibc
-package import SystemSupport
+import SystemSupport
 
 /// A path that cannot be used: says why, and what to do.
 package struct PathError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-package import FoundationEssentials
+import FoundationEssentials
 
 /// One request to a control socket, whole.
 package struct ControlRequest: Sendable {

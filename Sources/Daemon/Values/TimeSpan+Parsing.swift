@@ -1,4 +1,4 @@
-package import Checkpoint
+import Checkpoint
 
 extension TimeSpan {
     private static let units: [(name: String, nanoseconds: UInt64)] = [
