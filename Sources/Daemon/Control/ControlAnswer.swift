@@ -74,9 +74,10 @@ struct ControlAnswer: Sendable {
         )
     }
 
-    /// Runs `write` on the event loop; a client that does not take it in time loses the connection, and the write fails.
+    /// Runs `write` on the event loop, at once if that is where we are (after a parser's error there is no later).
+    /// A client that does not take it in time loses the connection, and the write fails.
     private func bounded(_ write: @escaping @Sendable () -> EventLoopFuture<Void>) -> EventLoopFuture<Void> {
-        channel.eventLoop.flatSubmit {
+        let work: @Sendable () -> EventLoopFuture<Void> = {
             let deadline = channel.eventLoop.scheduleTask(in: .milliseconds(limits.writeMilliseconds)) {
                 channel.close(promise: nil)
             }
@@ -84,5 +85,6 @@ struct ControlAnswer: Sendable {
             written.whenComplete { _ in deadline.cancel() }
             return written
         }
+        return channel.eventLoop.inEventLoop ? work() : channel.eventLoop.flatSubmit(work)
     }
 }

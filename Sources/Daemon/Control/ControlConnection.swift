@@ -13,9 +13,9 @@ final class ControlConnection: ChannelInboundHandler {
         case idle
         /// Its head is here, and this much of its body.
         case reading(HTTPRequestHead, ByteBuffer)
-        /// A thread works at the answer.
+        /// A thread works at the answer. The pipeline delivers the next head only once that answer's end is written.
         case answering
-        /// Refused: the answer is out, the rest of the request is thrown away until the client hangs up.
+        /// The last answer on this connection: whatever else comes is thrown away.
         case discarding
     }
 
@@ -24,6 +24,8 @@ final class ControlConnection: ChannelInboundHandler {
     private let handler: @Sendable (ControlRequest) -> ControlResponse
     private var state = State.idle
     private var deadline: Scheduled<Void>?
+    /// Requests begun: tells whether an answer that has just left was the newest request's.
+    private var requests: UInt64 = 0
 
     init(
         limits: ControlServer.Limits,
@@ -47,7 +49,9 @@ final class ControlConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch (Self.unwrapInboundIn(data), state) {
-        case (.head(let head), .idle):
+        case (.head(let head), .idle), (.head(let head), .answering):
+            if case .answering = state { expectRequest(context.channel) }
+            requests += 1
             state = .reading(head, ByteBuffer())
             if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > limits.bodyBytes {
                 refuse(bodyTooLarge, context.channel)
@@ -62,7 +66,7 @@ final class ControlConnection: ChannelInboundHandler {
             state = .reading(head, body)
         case (.end, .reading(let head, let body)):
             deadline?.cancel()
-            state = .answering
+            state = head.isKeepAlive ? .answering : .discarding
             answer(head, body, context.channel)
         default: break  // The rest of a refused request.
         }
@@ -119,12 +123,10 @@ final class ControlConnection: ChannelInboundHandler {
             limits: limits
         )
         let this = NIOLoopBound(self, eventLoop: channel.eventLoop)
+        let number = requests
         let finish: @Sendable (Result<Void, any Error>) -> Void = { result in
-            if case .success = result, head.isKeepAlive {
-                this.value.expectRequest(channel)
-            } else {
-                channel.close(promise: nil)
-            }
+            guard case .success = result, head.isKeepAlive else { return channel.close(promise: nil) }
+            if this.value.requests == number { this.value.expectRequest(channel) }
         }
         guard let request = ControlRequest(head, body) else {
             answer.send(.failure(status: 400, code: "bad_path", message: "the path is not percent-encoded UTF-8"))
