@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// State behind a lock, with a condition to wait on (pthread_mutex_t, pthread_cond_t).

@@ -39,7 +39,7 @@ package final class ControlServer: Sendable {
     /// The socket.
     package let path: String
 
-    private let lock: FileLock
+    private let lock: SocketLock
     private let group: MultiThreadedEventLoopGroup
     private let threads: ControlThreads
     private let connections: ControlConnections
@@ -56,7 +56,7 @@ package final class ControlServer: Sendable {
         limits: Limits = Limits(),
         handler: @escaping @Sendable (ControlRequest) -> ControlResponse
     ) throws {
-        guard let lock = try FileLock(path: path + ".lock") else {
+        guard let lock = try SocketLock(path: path + ".lock") else {
             throw ControlServerError(path: path, reason: "another process serves it; stop that one first")
         }
         self.path = path

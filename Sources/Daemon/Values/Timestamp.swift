@@ -6,6 +6,14 @@ package enum Timestamp {
     /// The time of day now.
     package static var now: String { text(seconds: Int(Clock.wall / 1_000_000_000)) }
 
+    /// The time of day now, to the millisecond: `2026-11-23T09:04:00.042Z`.
+    package static var nowPrecise: String {
+        let now = Clock.wall
+        let fraction = String(now / 1_000_000 % 1000)
+        let padded = String(repeating: "0", count: 3 - fraction.count) + fraction
+        return text(seconds: Int(now / 1_000_000_000)).dropLast() + ".\(padded)Z"
+    }
+
     /// A time of day, in seconds since 1970.
     package static func text(seconds: Int) -> String {
         var time = time_t(seconds)

@@ -1,13 +1,14 @@
 import Glibc
 import SystemSupport
 
-/// A lock on a name in the file system, held until it is given back or its process dies, however it dies (flock(2)).
-package final class FileLock: Sendable {
+/// The right to serve a socket: a lock on a file beside it, held until it is given back or its process dies, however
+/// it dies (flock(2)). Unlike SystemSupport's `FileLock` it leaves no file behind.
+final class SocketLock: Sendable {
     private let path: String
     private let file: Descriptor
 
     /// Takes the lock at `path`, or returns nil if another process (or object) holds it.
-    package init?(path: String) throws(SystemError) {
+    init?(path: String) throws(SystemError) {
         while true {
             let raw = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
             guard raw >= 0 else { throw SystemError("open lock \(path)") }
