@@ -45,6 +45,10 @@ static inline int CLinux_pidfd_send_signal(int pidfd, int sig) {
 
 static inline int CLinux_accept4(int listener, int flags) { return accept4(listener, NULL, NULL, flags); }
 
+// ---- environ is declared by Glibc's module too, which makes its plain name ambiguous.
+
+static inline char **CLinux_environ(void) { return environ; }
+
 // ---- prctl() is variadic.
 
 static inline int CLinux_prctl(int option, unsigned long argument) {

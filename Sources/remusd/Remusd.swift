@@ -2,5 +2,9 @@ import ArgumentParser
 
 @main
 struct Remusd: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "remusd", abstract: "Remus for Xen.")
+    static let configuration = CommandConfiguration(
+        commandName: "remusd",
+        abstract: "Remus for Xen.",
+        subcommands: [Inspect.self]
+    )
 }

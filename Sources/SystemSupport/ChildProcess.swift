@@ -1,0 +1,87 @@
+import CLinux
+import Glibc
+
+/// Starts other programs (posix_spawn(3)).
+package enum ChildProcess {
+    /// Starts `path` as a child in the caller's process group, with default signal handling, the caller's
+    /// environment, and only the named descriptors besides stdin, stdout and stderr.
+    /// - Parameters:
+    ///   - arguments: without the program's name.
+    ///   - inherited: number in the child → descriptor of ours. Numbers from 3 on.
+    ///   - environment: replaces the caller's if given, as `NAME=value`.
+    /// - Returns: the child's process number; the caller reaps it.
+    package static func spawn(
+        _ path: String,
+        _ arguments: [String],
+        inherited: [Int32: Descriptor] = [:],
+        environment: [String]? = nil
+    ) throws(SystemError) -> Int32 {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        var none = sigset_t()
+        var all = sigset_t()
+        sigemptyset(&none)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        // dup2 onto its own number keeps close-on-exec, and a source may stand where a later target goes: so every
+        // source is first copied above all targets.
+        let floor = max(64, (inherited.keys.max() ?? 0) + 1)
+        var copies: [Descriptor] = []
+        for (target, source) in inherited {
+            let copy = fcntl(source.raw, F_DUPFD_CLOEXEC, floor)
+            guard copy >= 0 else { throw SystemError("duplicate a descriptor for \(path)") }
+            copies.append(Descriptor(owning: copy))
+            posix_spawn_file_actions_adddup2(&actions, copy, target)
+        }
+        var pid: pid_t = 0
+        let failure = withCStrings([path] + arguments) { arguments in
+            guard let environment else { return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ()) }
+            return withCStrings(environment) { posix_spawn(&pid, path, &actions, &attributes, arguments, $0) }
+        }
+        withExtendedLifetime(copies) {}
+        guard failure == 0 else { throw SystemError("start \(path)", code: failure) }
+        return pid
+    }
+
+    /// Takes the exit status of a child that has ended, waiting for it: what waitpid(2) gives, nil if it is no child.
+    @discardableResult
+    package static func reap(_ pid: Int32) -> Int32? {
+        var status: Int32 = 0
+        while true {
+            if waitpid(pid, &status, 0) == pid { return status }
+            if errno != EINTR { return nil }
+        }
+    }
+
+    /// The path of the running program.
+    package static var ownPath: String {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = buffer.withUnsafeMutableBytes { (bytes: UnsafeMutableRawBufferPointer) -> Int in
+            guard let base = bytes.bindMemory(to: CChar.self).baseAddress else { return 0 }
+            return readlink("/proc/self/exe", base, bytes.count)
+        }
+        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : "/proc/self/exe"
+    }
+
+    private static func withCStrings<R>(
+        _ strings: [String],
+        _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> R
+    ) -> R {
+        var pointers: [UnsafeMutablePointer<CChar>?] = []
+        for string in strings { pointers.append(strdup(string)) }
+        pointers.append(nil)
+        defer { for case let pointer? in pointers { free(pointer) } }
+        return pointers.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { preconditionFailure("never empty") }
+            return body(base)
+        }
+    }
+}

@@ -1,0 +1,16 @@
+import CLinux
+import Glibc
+
+/// A lock on a file that the kernel takes back when its holder dies (flock(2)).
+package final class FileLock: Sendable {
+    private let file: Descriptor
+
+    /// Takes the lock at `path`, creating the file (mode 0600) if need be. Never waits.
+    /// - Throws: `EWOULDBLOCK` if somebody else holds it.
+    package init(at path: String) throws(SystemError) {
+        let raw = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard raw >= 0 else { throw SystemError("open lock file \(path)") }
+        file = Descriptor(owning: raw)
+        guard flock(raw, LOCK_EX | LOCK_NB) == 0 else { throw SystemError("lock \(path)") }
+    }
+}
