@@ -53,7 +53,7 @@ let package = Package(
         .executableTarget(
             name: "remusd",
             dependencies: [
-                "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
+                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

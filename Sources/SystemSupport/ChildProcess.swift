@@ -95,6 +95,17 @@ package enum ChildProcess {
         }
     }
 
+    /// The environment of this process, as `NAME=value`.
+    package static var environment: [String] {
+        var result: [String] = []
+        var next = CLinux_environ()
+        while let entry = next?.pointee {
+            result.append(String(cString: entry))
+            next = next?.successor()
+        }
+        return result
+    }
+
     /// The path of the running program.
     package static var ownPath: String {
         var buffer = [UInt8](repeating: 0, count: 4096)
