@@ -26,7 +26,7 @@ extension SocketAddress: ExpressibleByArgument {
     static func argument(_ text: String) throws -> SocketAddress {
         guard let address = SocketAddress(text) else {
             throw ValueError(
-                kind: "address with a port",
+                kind: "HOST:PORT address",
                 text: text,
                 rightForm: "write it like 127.0.0.1:7070, standby.example:7070 or [::1]:7070"
             )

@@ -19,11 +19,16 @@ package final class AsideFile: Sendable {
     package init(path: String) throws {
         var info = stat()
         if stat(path, &info) == 0, info.st_mode & S_IFMT != S_IFREG {
-            throw PathError(path: path, reason: "it is there and not a file; name a file, or - for standard output")
+            throw PathError(
+                path: path,
+                reason: "it is there and not a file; name a file, or - for standard output"
+            )
         }
         self.path = path
         partPath = path + ".part"
-        guard unlink(partPath) == 0 || errno == ENOENT else { throw SystemError("remove the old \(partPath)") }
+        guard unlink(partPath) == 0 || errno == ENOENT else {
+            throw SystemError("remove the old \(partPath)")
+        }
         let raw = open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard raw >= 0 else { throw SystemError("create \(partPath)") }
         file = Descriptor(owning: raw)

@@ -1,7 +1,8 @@
 /// Embedded guests as people read them.
 package enum EmbeddedGuestText {
     private static let header = [
-        "NAME", "PID", "STATE", "ADDRESS", "MEMORY", "POPULATED", "CONTROLLED", "PLUG", "HELD", "KEYS", "COMMANDS",
+        "NAME", "PID", "STATE", "ADDRESS", "MEMORY", "POPULATED", "CONTROLLED", "PLUG", "HELD", "KEYS",
+        "COMMANDS",
     ]
 
     /// One line a guest.
@@ -12,7 +13,8 @@ package enum EmbeddedGuestText {
                 func size(_ bytes: UInt64) -> String { ByteSize(bytes: bytes).rounded }
                 return [
                     guest.name, guest.pid == 0 ? "-" : "\(guest.pid)", guest.state,
-                    guest.address.isEmpty ? "-" : guest.address, size(guest.memoryBytes), size(guest.populatedBytes),
+                    guest.address.isEmpty ? "-" : guest.address, size(guest.memoryBytes),
+                    size(guest.populatedBytes),
                     guest.controlled ? "yes" : "no", guest.plug, size(guest.heldBytes), "\(guest.keys)",
                     "\(guest.commands)",
                 ]

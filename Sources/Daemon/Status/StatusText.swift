@@ -2,7 +2,9 @@ import Checkpoint
 
 /// Statuses as people read them.
 package enum StatusText {
-    private static let header = ["NAME", "ROLE", "STATE", "PROTECTED", "GEN", "EPOCH", "ACK-AGE", "HELD", "REASON"]
+    private static let header = [
+        "NAME", "ROLE", "STATE", "PROTECTED", "GEN", "EPOCH", "ACK-AGE", "HELD", "REASON",
+    ]
 
     /// One line a guest and role, columns aligned, and a last line that names every guest at risk.
     package static func table(_ statuses: [GuestStatus], style: TextStyle = .plain) -> String {
@@ -26,7 +28,9 @@ package enum StatusText {
         text += " (\(status.role.rawValue), \(status.state.rawValue)"
         text += status.since.map { " since \($0))\n" } ?? ")\n"
         for reason in status.reasons { text += "  ! \(reason)\n" }
-        for (name, value) in StatusDetails.lines(status) where !value.isEmpty { text += "  \(TextTable.padded(name, 11)) \(value)\n" }
+        for (name, value) in StatusDetails.lines(status) where !value.isEmpty {
+            text += "  \(TextTable.padded(name, 11)) \(value)\n"
+        }
         return text
     }
 

@@ -55,7 +55,7 @@ struct ActivateCommand: ParsableCommand {
     )
     var listen: SocketAddress?
 
-    @Option(help: "How long to wait for the standby's answer.", transform: TimeSpan.argument)
+    @Option(help: "How long to wait for the standby's answer (default: 2m).", transform: TimeSpan.argument)
     var timeout: TimeSpan = .seconds(120)
 
     @Option(help: "text or json (one object, schema remusd.activate/1).")
@@ -63,7 +63,9 @@ struct ActivateCommand: ParsableCommand {
 
     func validate() throws {
         if let confirmFenced, confirmFenced.isEmpty {
-            throw ValidationError("--confirm-fenced needs the name or address of the host that is off or fenced.")
+            throw ValidationError(
+                "--confirm-fenced needs the name or address of the host that is off or fenced."
+            )
         }
     }
 
@@ -97,7 +99,12 @@ struct ActivateCommand: ParsableCommand {
             )
         } catch let error as ControlFailure {
             let outcome: ActivateOutcome = error.status == 404 ? .noConsistentImage : .tryAgain
-            return ActivateReply(guest: name.text, outcome: outcome, message: "\(error)", reasons: [error.message])
+            return ActivateReply(
+                guest: name.text,
+                outcome: outcome,
+                message: "\(error)",
+                reasons: [error.message]
+            )
         } catch {
             var message = "\(error)"
             switch error as? ControlClientError {

@@ -24,7 +24,7 @@ struct GuestStopCommand: ParsableCommand {
     @Argument(help: "The guest.", transform: GuestName.argument)
     var name: GuestName
 
-    @Option(help: "How long to wait for its end.", transform: TimeSpan.argument)
+    @Option(help: "How long to wait for its end (default: 10s).", transform: TimeSpan.argument)
     var timeout: TimeSpan = .seconds(10)
 
     func run() throws {

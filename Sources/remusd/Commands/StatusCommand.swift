@@ -72,7 +72,9 @@ struct StatusCommand: ParsableCommand {
         } else if name == nil {
             Console.put(StatusText.table(report.statuses, style: style))
         } else {
-            Console.put(report.statuses.map { StatusText.paragraph($0, style: style) }.joined(separator: "\n"))
+            Console.put(
+                report.statuses.map { StatusText.paragraph($0, style: style) }.joined(separator: "\n")
+            )
         }
     }
 }

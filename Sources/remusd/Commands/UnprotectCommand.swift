@@ -24,7 +24,7 @@ struct UnprotectCommand: ParsableCommand {
     @Argument(help: "The guest.", transform: GuestName.argument)
     var name: GuestName
 
-    @Option(help: "How long to wait for the standby's answer.", transform: TimeSpan.argument)
+    @Option(help: "How long to wait for the standby's answer (default: 1m).", transform: TimeSpan.argument)
     var timeout: TimeSpan = .seconds(60)
 
     func run() throws {
@@ -42,7 +42,10 @@ struct UnprotectCommand: ParsableCommand {
                 code: Exit.unavailable
             )
         } catch let error as ControlClientError {
-            throw Console.failure("\(error); it may still end: see 'remusd status \(name)'", code: Exit.tryAgain)
+            throw Console.failure(
+                "\(error); it may still end: see 'remusd status \(name)'",
+                code: Exit.tryAgain
+            )
         } catch {
             throw Console.failure("\(error)", code: Exit.tryAgain)
         }
@@ -50,9 +53,13 @@ struct UnprotectCommand: ParsableCommand {
         if let message = reply.message { Console.note(message) }
         switch reply.outcome {
         case .ended: Console.put("\(name) is no longer protected\(peer)\n")
-        case .alone: Console.put("\(name) is no longer protected and runs alone: its standby gave no answer\(peer)\n")
+        case .alone:
+            Console.put("\(name) is no longer protected and runs alone: its standby gave no answer\(peer)\n")
         case .pending:
-            throw Console.failure("the standby of \(name) has not answered yet; output stays held", code: Exit.tryAgain)
+            throw Console.failure(
+                "the standby of \(name) has not answered yet; output stays held",
+                code: Exit.tryAgain
+            )
         }
     }
 }

@@ -28,10 +28,10 @@ struct WaitCommand: ParsableCommand {
     @Argument(help: "The guest. It need not be known yet.", transform: GuestName.argument)
     var name: GuestName
 
-    @Option(name: .customLong("for"), help: "What to wait for.")
+    @Option(name: .customLong("for"), help: ArgumentHelp("What to wait for.", valueName: "goal"))
     var goal: WaitGoal
 
-    @Option(help: "How long to wait at most, like 500ms, 30s or 5m.", transform: TimeSpan.argument)
+    @Option(help: "How long to wait at most, like 500ms or 5m (default: 30s).", transform: TimeSpan.argument)
     var timeout: TimeSpan = .seconds(30)
 
     func run() throws {
