@@ -45,13 +45,19 @@ package struct Paths: Equatable, Sendable {
     // ---- The runtime directory.
 
     /// The control socket of `remusd protect` for one guest.
-    package func primarySocket(_ guest: GuestName) throws(PathError) -> String { try socket("primary-\(guest).sock") }
+    package func primarySocket(_ guest: GuestName) throws(PathError) -> String {
+        try socket("primary-\(guest).sock")
+    }
     /// The control socket of `remusd standby`.
     package func standbySocket() throws(PathError) -> String { try socket("standby.sock") }
     /// The control socket of an embedded guest (`remusd guest`).
-    package func guestSocket(_ guest: GuestName) throws(PathError) -> String { try socket("guest-\(guest).sock") }
+    package func guestSocket(_ guest: GuestName) throws(PathError) -> String {
+        try socket("guest-\(guest).sock")
+    }
     /// The socket by which `remusd protect` gets hold of an embedded guest's memory and plug.
-    package func guestControl(_ guest: GuestName) throws(PathError) -> String { try socket("guest-\(guest).ctl") }
+    package func guestControl(_ guest: GuestName) throws(PathError) -> String {
+        try socket("guest-\(guest).ctl")
+    }
     /// The socket of the standby's guardian.
     package func guardianSocket() throws(PathError) -> String { try socket("guardian.sock") }
     /// What a detached `remusd protect` logs.
@@ -67,13 +73,21 @@ package struct Paths: Equatable, Sendable {
     // ---- What is there.
 
     /// The guests that have a `primary-NAME.sock`, sorted.
-    package func guestsWithPrimarySocket() -> [GuestName] { names(in: runtime, prefix: "primary-", suffix: ".sock") }
+    package func guestsWithPrimarySocket() -> [GuestName] {
+        names(in: runtime, prefix: "primary-", suffix: ".sock")
+    }
     /// The guests that have a `guest-NAME.sock`, sorted.
-    package func guestsWithGuestSocket() -> [GuestName] { names(in: runtime, prefix: "guest-", suffix: ".sock") }
+    package func guestsWithGuestSocket() -> [GuestName] {
+        names(in: runtime, prefix: "guest-", suffix: ".sock")
+    }
     /// The guests of which the primary has a record, sorted.
-    package func guestsWithPrimaryRecord() -> [GuestName] { names(in: state, prefix: "primary-", suffix: ".json") }
+    package func guestsWithPrimaryRecord() -> [GuestName] {
+        names(in: state, prefix: "primary-", suffix: ".json")
+    }
     /// The guests of which the standby has a record, sorted.
-    package func guestsWithStandbyRecord() -> [GuestName] { names(in: state, prefix: "standby-", suffix: ".json") }
+    package func guestsWithStandbyRecord() -> [GuestName] {
+        names(in: state, prefix: "standby-", suffix: ".json")
+    }
 
     private func names(in directory: String, prefix: String, suffix: String) -> [GuestName] {
         guard let handle = opendir(directory) else { return [] }
@@ -96,14 +110,17 @@ package struct Paths: Equatable, Sendable {
     /// Bytes in a unix socket's path (unix(7), sun_path without its NUL).
     package static let socketPathLimit = 107
 
-    private func socket(_ file: String) throws(PathError) -> String { try Self.checkSocket("\(runtime)/\(file)") }
+    private func socket(_ file: String) throws(PathError) -> String {
+        try Self.checkSocket("\(runtime)/\(file)")
+    }
 
     private static func checkSocket(_ path: String) throws(PathError) -> String {
         let count = path.utf8.count
         guard count <= socketPathLimit else {
             throw PathError(
                 path: path,
-                reason: "a unix socket's path has at most \(socketPathLimit) bytes and this one has \(count); "
+                reason:
+                    "a unix socket's path has at most \(socketPathLimit) bytes and this one has \(count); "
                     + "set REMUSD_RUNTIME_DIR to a shorter directory"
             )
         }

@@ -94,7 +94,11 @@ import Testing
         let server = try server()
         defer { server.stop() }
         for body in ["", "{", "[]", "{}", #"{"text":7}"#] {
-            let reply = try ControlClient(path: socket).post("/v1/typed", json: Array(body.utf8), timeout: .seconds(5))
+            let reply = try ControlClient(path: socket).post(
+                "/v1/typed",
+                json: Array(body.utf8),
+                timeout: .seconds(5)
+            )
             #expect(reply.status == 400, "\(body)")
         }
     }
@@ -106,7 +110,11 @@ import Testing
         let reply = try ControlClient(path: socket).post("/v1/echo", json: whole, timeout: .seconds(30))
         #expect(reply.status == 200)
         #expect(reply.body == whole)
-        let refused = try ControlClient(path: socket).post("/v1/echo", json: whole + [0x41], timeout: .seconds(30))
+        let refused = try ControlClient(path: socket).post(
+            "/v1/echo",
+            json: whole + [0x41],
+            timeout: .seconds(30)
+        )
         #expect(refused.status == 413)
     }
 
@@ -124,7 +132,9 @@ import Testing
         let server = try server()
         defer { server.stop() }
         let huge = try RawConnection(socket)
-        try huge.send("GET /v1/status HTTP/1.1\r\nHost: x\r\nX: \(String(repeating: "a", count: 100_000))\r\n\r\n")
+        try huge.send(
+            "GET /v1/status HTTP/1.1\r\nHost: x\r\nX: \(String(repeating: "a", count: 100_000))\r\n\r\n"
+        )
         #expect(huge.readToEnd().hasPrefix("HTTP/1.1 431"))
         let noise = try RawConnection(socket)
         try noise.send("\u{16}\u{3}\u{1}hello\r\n\r\n")

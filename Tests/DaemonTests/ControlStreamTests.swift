@@ -16,7 +16,8 @@ import Testing
 
     struct Broken: Error {}
 
-    func server(_ produce: @escaping @Sendable (ControlResponse.Sink) throws -> Void) throws -> ControlServer {
+    func server(_ produce: @escaping @Sendable (ControlResponse.Sink) throws -> Void) throws -> ControlServer
+    {
         try ControlServer(path: socket) { _ in
             .stream(contentType: "application/octet-stream", produce: produce)
         }
@@ -38,7 +39,9 @@ import Testing
         defer { server.stop() }
         let out = try output()
         let last = Mutex<UInt64>(0)
-        let bytes = try ControlClient(path: socket).download("/", to: out.raw) { now in last.withLock { $0 = now } }
+        let bytes = try ControlClient(path: socket).download("/", to: out.raw) { now in
+            last.withLock { $0 = now }
+        }
         #expect(bytes == UInt64(count))
         #expect(last.withLock { $0 } == UInt64(count))
         let received = try #require(SmallFile.readBytes(directory.file("out")))
@@ -71,7 +74,9 @@ import Testing
         }
         defer { server.stop() }
         let out = try output()
-        #expect(throws: ControlFailure(status: 404, code: "no_image", message: "there is no image of web1 here")) {
+        #expect(
+            throws: ControlFailure(status: 404, code: "no_image", message: "there is no image of web1 here")
+        ) {
             try ControlClient(path: socket).download("/", to: out.raw)
         }
     }
@@ -133,7 +138,9 @@ import Testing
     }
 
     @Test func aFullDiskIsTheOutputsError() throws {
-        let server = try server { sink in try [UInt8](repeating: 1, count: 1 << 20).withUnsafeBytes { try sink($0) } }
+        let server = try server { sink in
+            try [UInt8](repeating: 1, count: 1 << 20).withUnsafeBytes { try sink($0) }
+        }
         defer { server.stop() }
         let full = Descriptor(owning: open("/dev/full", O_WRONLY | O_CLOEXEC))
         #expect(throws: ControlClientError.output(SystemError("write the received bytes", code: ENOSPC))) {

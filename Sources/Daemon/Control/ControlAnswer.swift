@@ -22,7 +22,10 @@ struct ControlAnswer: Sendable {
         return bounded { [header] in
             channel.write(HTTPServerResponsePart.head(header), promise: nil)
             if !headOnly {
-                channel.write(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))), promise: nil)
+                channel.write(
+                    HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))),
+                    promise: nil
+                )
             }
             return channel.writeAndFlush(HTTPServerResponsePart.end(nil))
         }
@@ -51,7 +54,8 @@ struct ControlAnswer: Sendable {
                     let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.pieceBytes))
                     rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(piece.count))
                     let buffer = ByteBuffer(bytes: piece)
-                    try bounded { channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(buffer))) }.wait()
+                    try bounded { channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(buffer))) }
+                        .wait()
                 }
             }
             try start()

@@ -48,7 +48,9 @@ package struct ControlClient: Sendable {
     }
 
     /// Sends GET and decodes the answer.
-    package func get<T: Decodable>(_ target: String, as type: T.Type, timeout: TimeSpan = .seconds(5)) throws -> T {
+    package func get<T: Decodable>(_ target: String, as type: T.Type, timeout: TimeSpan = .seconds(5)) throws
+        -> T
+    {
         try wait(start("GET", target, body: nil, timeout: timeout)).decode(type)
     }
 
@@ -98,7 +100,9 @@ package struct ControlClient: Sendable {
             progress: progress,
             done: done
         )
-        connect(on: own.next(), "GET", target, body: nil) { ControlDownload(receiver) }.cascadeFailure(to: done)
+        connect(on: own.next(), "GET", target, body: nil) { ControlDownload(receiver) }.cascadeFailure(
+            to: done
+        )
         switch try wait(done.futureResult) {
         case .whole(let bytes): return bytes
         case .refused(let status, let body): throw ControlFailure(status: status, body: body)
@@ -143,7 +147,11 @@ package struct ControlClient: Sendable {
             }
             .connect(unixDomainSocketPath: path)
             .map { channel in
-                var head = HTTPRequestHead(version: .http1_1, method: HTTPMethod(rawValue: method), uri: target)
+                var head = HTTPRequestHead(
+                    version: .http1_1,
+                    method: HTTPMethod(rawValue: method),
+                    uri: target
+                )
                 head.headers = ["Host": "remusd", "Connection": "close", "Accept": "application/json, */*"]
                 if let body {
                     head.headers.add(name: "Content-Type", value: "application/json")
@@ -151,7 +159,10 @@ package struct ControlClient: Sendable {
                 }
                 channel.write(HTTPClientRequestPart.head(head), promise: nil)
                 if let body, !body.isEmpty {
-                    channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil)
+                    channel.write(
+                        HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))),
+                        promise: nil
+                    )
                 }
                 // A failed write is no news: the server may have answered before it read all; the receiver decides.
                 channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
@@ -179,7 +190,8 @@ extension ControlClientError {
         case ECONNREFUSED: self = .notRunning(socket: path, stale: true)
         // The process accepts nothing and its backlog is full (unix(7)): it hangs.
         case EAGAIN: self = .timedOut(socket: path, after: TimeSpan(nanoseconds: 0))
-        case .some(let code): self = .failed(socket: path, reason: SystemError("connect", code: code).description)
+        case .some(let code):
+            self = .failed(socket: path, reason: SystemError("connect", code: code).description)
         case .none: self = .failed(socket: path, reason: "\(error)")
         }
     }

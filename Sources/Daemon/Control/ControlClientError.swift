@@ -16,14 +16,16 @@ package enum ControlClientError: Error, Equatable, Sendable, CustomStringConvert
 
     package var description: String {
         switch self {
-        case .notRunning(let socket, stale: false): "no \(ControlEndpoint(path: socket)) runs here (socket \(socket))"
+        case .notRunning(let socket, stale: false):
+            "no \(ControlEndpoint(path: socket)) runs here (socket \(socket))"
         case .notRunning(let socket, stale: true):
             "no \(ControlEndpoint(path: socket)) runs here: it died and left its socket \(socket)"
         case .timedOut(let socket, let time):
             "\(ControlEndpoint(path: socket)) did not answer within \(time) (socket \(socket))"
         case .brokeOff(let socket, let received):
             "the answer of \(ControlEndpoint(path: socket)) broke off after \(received) bytes (socket \(socket))"
-        case .failed(let socket, let reason): "cannot ask \(ControlEndpoint(path: socket)) (socket \(socket)): \(reason)"
+        case .failed(let socket, let reason):
+            "cannot ask \(ControlEndpoint(path: socket)) (socket \(socket)): \(reason)"
         case .output(let error): "\(error)"
         }
     }

@@ -53,7 +53,9 @@ final class ControlConnection: ChannelInboundHandler {
             if case .answering = state { expectRequest(context.channel) }
             requests += 1
             state = .reading(head, ByteBuffer())
-            if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > limits.bodyBytes {
+            if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }),
+                length > limits.bodyBytes
+            {
                 refuse(bodyTooLarge, context.channel)
             }
         case (.body(let piece), .reading(let head, var body)):
@@ -81,7 +83,8 @@ final class ControlConnection: ChannelInboundHandler {
                 ControlFailure(
                     status: tooLong ? 431 : 400,
                     code: tooLong ? "header_too_large" : "bad_request",
-                    message: tooLong ? "the request's header is too long" : "this is not an HTTP request: \(parsing)"
+                    message: tooLong
+                        ? "the request's header is too long" : "this is not an HTTP request: \(parsing)"
                 ),
                 context.channel
             )
@@ -129,8 +132,10 @@ final class ControlConnection: ChannelInboundHandler {
             if this.value.requests == number { this.value.expectRequest(channel) }
         }
         guard let request = ControlRequest(head, body) else {
-            answer.send(.failure(status: 400, code: "bad_path", message: "the path is not percent-encoded UTF-8"))
-                .whenComplete(finish)
+            answer.send(
+                .failure(status: 400, code: "bad_path", message: "the path is not percent-encoded UTF-8")
+            )
+            .whenComplete(finish)
             return
         }
         threads.answer { [threads, handler] in

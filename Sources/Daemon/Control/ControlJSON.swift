@@ -33,7 +33,9 @@ extension Error {
         case .valueNotFound(_, let context): "'\(place(context.codingPath))' has no value"
         case .dataCorrupted(let context):
             context.codingPath.isEmpty
-                ? "it is not JSON" : "'\(place(context.codingPath))' has a value that is not known"
+                // The decoder does not tell the two apart.
+                ? "it is not JSON, or a number in it does not fit"
+                : "'\(place(context.codingPath))' has a value that is not known"
         @unknown default: "\(error)"
         }
     }

@@ -22,7 +22,12 @@ final class ControlReceiver: ChannelInboundHandler {
         case .head(let head): status = Int(head.status.code)
         case .body(let piece):
             guard body.count + piece.readableBytes <= limit else {
-                done.fail(ControlClientError.failed(socket: socket, reason: "the answer has more than \(limit) bytes"))
+                done.fail(
+                    ControlClientError.failed(
+                        socket: socket,
+                        reason: "the answer has more than \(limit) bytes"
+                    )
+                )
                 return
             }
             body.append(contentsOf: piece.readableBytesView)

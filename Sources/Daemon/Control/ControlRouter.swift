@@ -6,7 +6,8 @@
 ///     let server = try ControlServer(path: socket, handler: router.handle)
 package struct ControlRouter: Sendable {
     /// Answers one request; `names` holds the parts of the path that stand in braces in the pattern.
-    package typealias Action = @Sendable (_ request: ControlRequest, _ names: [String: String]) throws -> ControlResponse
+    package typealias Action =
+        @Sendable (_ request: ControlRequest, _ names: [String: String]) throws -> ControlResponse
 
     private struct Route: Sendable {
         let method: String

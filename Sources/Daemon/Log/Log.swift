@@ -11,10 +11,14 @@ package enum Log {
         let wanted = environment("REMUSD_LOG").flatMap { $0.isEmpty ? nil : $0 }
         let level = wanted.flatMap { Logger.Level(rawValue: $0) }
         let journal = isJournal(environment("JOURNAL_STREAM"))
-        LoggingSystem.bootstrap { label in StandardErrorLog(component: label, journal: journal, level: level ?? .info) }
+        LoggingSystem.bootstrap { label in
+            StandardErrorLog(component: label, journal: journal, level: level ?? .info)
+        }
         if let wanted, level == nil {
             let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
-            Logger(label: "remusd").warning("REMUSD_LOG=\(wanted) is not a level; using info (known: \(known))")
+            Logger(label: "remusd").warning(
+                "REMUSD_LOG=\(wanted) is not a level; using info (known: \(known))"
+            )
         }
     }
 
@@ -52,7 +56,8 @@ struct StandardErrorLog: LogHandler {
         if let own = event.metadata { all.merge(own) { _, new in new } }
         if let error = event.error { all["error"] = "\(error)" }
         let text = LogLine.text(event.level, component: component, message: "\(event.message)", metadata: all)
-        var line = journal ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(Timestamp.nowPrecise) \(text)\n"
+        var line =
+            journal ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(Timestamp.nowPrecise) \(text)\n"
         line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }

@@ -59,7 +59,14 @@ package final class ProgressLine: Sendable {
         }
     }
 
-    private func write(_ done: UInt64, _ total: UInt64, since: UInt64, first: UInt64, _ now: UInt64, end: String) {
+    private func write(
+        _ done: UInt64,
+        _ total: UInt64,
+        since: UInt64,
+        first: UInt64,
+        _ now: UInt64,
+        end: String
+    ) {
         let elapsed = Double(now &- since) / 1e9
         let rate = elapsed > 0.2 && done >= first ? UInt64(Double(done - first) / elapsed) : nil
         let columns = terminal ? Terminal.columns(STDERR_FILENO) - 1 : 120

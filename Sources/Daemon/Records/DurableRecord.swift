@@ -43,7 +43,10 @@ extension DurableRecord {
             throw RecordError(path: path, reason: bytes.isEmpty ? "it is empty" : error.shortDescription)
         }
         guard record.schema == currentSchema else {
-            throw RecordError(path: path, reason: "its schema is \(record.schema), this remusd knows \(currentSchema)")
+            throw RecordError(
+                path: path,
+                reason: "its schema is \(record.schema), this remusd knows \(currentSchema)"
+            )
         }
         return record
     }

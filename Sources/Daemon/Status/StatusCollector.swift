@@ -77,7 +77,8 @@ package struct StatusCollector: Sendable {
                         + "start 'remusd protect' for \(name) again, and it takes over"
                 )
             )
-        case .silent(let why): report.statuses.append(fromRecord(name, .silent, "remusd protect gives no answer: \(why)"))
+        case .silent(let why):
+            report.statuses.append(fromRecord(name, .silent, "remusd protect gives no answer: \(why)"))
         }
     }
 

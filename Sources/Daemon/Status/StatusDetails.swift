@@ -16,14 +16,17 @@ enum StatusDetails {
         ]
     }
 
-    private static func join(_ parts: [String]) -> String { parts.filter { !$0.isEmpty }.joined(separator: ", ") }
+    private static func join(_ parts: [String]) -> String {
+        parts.filter { !$0.isEmpty }.joined(separator: ", ")
+    }
     private static func size(_ bytes: UInt64) -> String { ByteSize(bytes: bytes).rounded }
     private static func milliseconds(_ count: UInt64) -> String { TimeSpan.milliseconds(count).rounded }
     private static func microseconds(_ count: UInt64) -> String { TimeSpan.microseconds(count).rounded }
 
     private static func memory(_ status: GuestStatus) -> String {
         guard let memory = status.memoryBytes else { return "" }
-        return size(memory) + (status.populatedBytes.map { " of memory, \(size($0)) populated" } ?? " of memory")
+        return size(memory)
+            + (status.populatedBytes.map { " of memory, \(size($0)) populated" } ?? " of memory")
     }
 
     private static func epoch(_ status: GuestStatus) -> String {
@@ -46,7 +49,8 @@ enum StatusDetails {
 
     private static func pause(_ status: GuestStatus) -> String {
         guard let pause = status.pause else { return "" }
-        return "p50 \(microseconds(pause.p50)), p99 \(microseconds(pause.p99)), last \(microseconds(pause.last))"
+        return
+            "p50 \(microseconds(pause.p50)), p99 \(microseconds(pause.p99)), last \(microseconds(pause.last))"
     }
 
     private static func pages(_ status: GuestStatus) -> String {

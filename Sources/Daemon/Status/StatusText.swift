@@ -2,28 +2,16 @@ import Checkpoint
 
 /// Statuses as people read them.
 package enum StatusText {
-    private static let header = ["NAME", "ROLE", "STATE", "PROTECTED", "GEN", "EPOCH", "ACK-AGE", "HELD", "REASON"]
+    private static let header = [
+        "NAME", "ROLE", "STATE", "PROTECTED", "GEN", "EPOCH", "ACK-AGE", "HELD", "REASON",
+    ]
 
     /// One line a guest and role, columns aligned, and a last line that names every guest at risk.
     package static func table(_ statuses: [GuestStatus], style: TextStyle = .plain) -> String {
-        let rows = statuses.map(row)
-        var widths = header.map(\.count)
-        for row in rows { widths = zip(widths, row).map { max($0, $1.count) } }
-        func line(_ cells: [String], paint: (Int, String) -> String = { $1 }) -> String {
-            var text = ""
-            for (index, cell) in cells.enumerated() {
-                let isLast = index == cells.count - 1
-                text += paint(index, isLast ? cell : padded(cell, widths[index])) + (isLast ? "" : "  ")
-            }
-            while text.last == " " { text.removeLast() }
-            return text + "\n"
-        }
-        var text = line(header) { style.strong($1) }
-        for (status, row) in zip(statuses, rows) {
-            text += line(row) { index, cell in
-                guard index == 3 else { return cell }
-                return status.protected ? style.good(cell) : style.bad(cell)
-            }
+        var text = TextTable.text(header: header, rows: statuses.map(row)) { row, column, cell in
+            guard row >= 0 else { return style.strong(cell) }
+            guard column == 3 else { return cell }
+            return statuses[row].protected ? style.good(cell) : style.bad(cell)
         }
         let atRisk = statuses.filter { $0.isAtRisk }
         if !atRisk.isEmpty {
@@ -40,7 +28,9 @@ package enum StatusText {
         text += " (\(status.role.rawValue), \(status.state.rawValue)"
         text += status.since.map { " since \($0))\n" } ?? ")\n"
         for reason in status.reasons { text += "  ! \(reason)\n" }
-        for (name, value) in StatusDetails.lines(status) where !value.isEmpty { text += "  \(padded(name, 11)) \(value)\n" }
+        for (name, value) in StatusDetails.lines(status) where !value.isEmpty {
+            text += "  \(TextTable.padded(name, 11)) \(value)\n"
+        }
         return text
     }
 
@@ -52,10 +42,6 @@ package enum StatusText {
             status.lastAckAgeMs.map { TimeSpan.milliseconds($0).rounded } ?? "-",
             isPrimary ? ByteSize(bytes: status.heldBytes).rounded : "-", status.reasons.first ?? "",
         ]
-    }
-
-    static func padded(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: max(0, width - text.count))
     }
 }
 

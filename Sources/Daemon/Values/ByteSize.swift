@@ -13,7 +13,11 @@ package struct ByteSize: Comparable, Hashable, Sendable, CustomStringConvertible
     /// Parses a whole number with `KiB`, `MiB`, `GiB`, `TiB`, `B` or no unit.
     /// - Throws: `ValueError`, which says what a right one looks like.
     package init(parsing text: String) throws(ValueError) {
-        let refusal = ValueError(kind: "size", text: text, rightForm: "write it like 256MiB, 8GiB, 64KiB or 4096")
+        let refusal = ValueError(
+            kind: "size",
+            text: text,
+            rightForm: "write it like 256MiB, 8GiB, 64KiB or 4096"
+        )
         var digits = text[...]
         var shift: UInt64 = 0
         if let unit = Self.units.first(where: { text.hasSuffix($0.name) }) {
@@ -40,7 +44,7 @@ package struct ByteSize: Comparable, Hashable, Sendable, CustomStringConvertible
     package var rounded: String {
         for unit in Self.units where bytes >> unit.shift > 0 {
             let whole = bytes >> unit.shift
-            let tenths = (bytes & ((1 << unit.shift) - 1)) * 10 >> unit.shift
+            let tenths = ((bytes & ((1 << unit.shift) - 1)) * 10) >> unit.shift
             return whole < 10 && tenths > 0 ? "\(whole).\(tenths)\(unit.name)" : "\(whole)\(unit.name)"
         }
         return "\(bytes)B"

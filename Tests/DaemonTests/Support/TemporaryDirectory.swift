@@ -20,7 +20,9 @@ final class TemporaryDirectory: Sendable {
         guard raw >= 0 else { throw SystemError("write \(name)") }
         let file = Descriptor(owning: raw)
         let bytes = Array(text.utf8)
-        guard Glibc.write(file.raw, bytes, bytes.count) == bytes.count else { throw SystemError("write \(name)") }
+        guard Glibc.write(file.raw, bytes, bytes.count) == bytes.count else {
+            throw SystemError("write \(name)")
+        }
     }
 
     private static func removeAll(_ path: String) {
