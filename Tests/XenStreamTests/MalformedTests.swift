@@ -235,6 +235,12 @@ import XenStream
             lenient: .missingRecord
         ),
         Case("vcpu: extended", body(.x86PVVcpuExtended, .pv64, zeros(144)), .badLength),
+        Case(
+            "vcpu: extended, one byte less",
+            replacing(.x86PVVcpuExtended, .pv64) { $0.replacingLength(71) },
+            strict: .badLength,
+            lenient: nil
+        ),
         Case("vcpu: extended empty", body(.x86PVVcpuExtended, .pv64, zeros(8)), strict: nil, lenient: nil),
         Case("vcpu: xsave", body(.x86PVVcpuXsave, .pv64, zeros(16)), .badLength),
         Case("vcpu: msrs", body(.x86PVVcpuMSRs, .pv64, zeros(17)), .badLength),
@@ -331,5 +337,14 @@ import XenStream
         #expect(errors.count == 2)
         #expect(errors.first == errors.last)
         #expect(reader.completeness == .truncated)
+    }
+}
+
+extension [UInt8] {
+    /// A record with another length in its header.
+    func replacingLength(_ length: UInt8) -> [UInt8] {
+        var copy = self
+        copy[4] = length
+        return copy
     }
 }
