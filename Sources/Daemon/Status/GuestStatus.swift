@@ -18,7 +18,11 @@ package enum GuestState: String, Codable, CaseIterable, Sendable {
     case alone
     /// A newer generation runs elsewhere: this copy may no longer run.
     case outdated
-    /// Protection ended as planned.
+    /// The guest runs here alone, and at the standby too.
+    case splitBrain = "split-brain"
+    /// A planned end is on its way.
+    case ending
+    /// Protection ended as planned; or (standby) the activated guest is not running any more.
     case ended
 
     // Both.
