@@ -1,18 +1,49 @@
 import ArgumentParser
+import Daemon
 
+/// The program. Every command runs, blocking, on the main thread: signal masks set there hold for all threads.
 @main
-struct Remusd: AsyncParsableCommand {
+struct Remusd: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "remusd",
-        abstract: "Remus for Xen.",
-        subcommands: [Guest.self]
-    )
-}
+        abstract: "Keeps a guest running through the loss of its host.",
+        discussion: """
+            A protected guest carries on at its standby with the memory it had, its connections open, and nothing lost \
+            that anyone outside has seen.
 
-/// `remusd guest`: embedded guests.
-struct Guest: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Embedded guests.",
-        subcommands: [GuestRun.self]
+            On the standby's host:
+              remusd standby --listen 127.0.0.1:7070
+
+            On the primary's host:
+              remusd guest run web1 --memory 256MiB --listen 127.0.0.1:6400
+              remusd protect embedded:web1 --to 127.0.0.1:7070 --interval 50ms
+              remusd status
+
+            When the primary is gone, on the standby's host:
+              remusd activate web1 --confirm-fenced primary.example
+
+            Sockets lie in /run/remusd or REMUSD_RUNTIME_DIR, durable records in /var/lib/remusd or REMUSD_STATE_DIR. \
+            REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
+            """,
+        version: BuildVersion.text,
+        subcommands: [Inspect.self, GuardianCommand.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Protect",
+                subcommands: [StandbyCommand.self, ProtectCommand.self]
+            ),
+            CommandGroup(
+                name: "Watch",
+                subcommands: [StatusCommand.self, WaitCommand.self]
+            ),
+            CommandGroup(
+                name: "Act",
+                subcommands: [ActivateCommand.self, UnprotectCommand.self, ExportCommand.self]
+            ),
+            CommandGroup(
+                name: "Without Xen",
+                subcommands: [GuestCommand.self]
+            ),
+        ]
     )
 }

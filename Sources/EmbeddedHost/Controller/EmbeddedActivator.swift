@@ -18,6 +18,12 @@ package final class EmbeddedActivator: GuestActivator {
         self.runtimeDirectory = runtimeDirectory
     }
 
+    package func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest? {
+        let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
+        guard let guest = GuestLink.described(path), guest.uuid == uuid else { return nil }
+        return ActivatedGuest(address: guest.address, pid: guest.pid)
+    }
+
     package func missingResources(for request: ActivationRequest) -> [String] {
         var missing: [String] = []
         let description = request.description

@@ -13,6 +13,7 @@ package final class EmbeddedOutputBuffer: OutputBuffer {
 
     package func cut(epoch: UInt64) throws(GuestError) { try link.demand(.cut, epoch) }
     package func release(epoch: UInt64) throws(GuestError) { try link.demand(.release, epoch) }
+    package func absorb() throws(GuestError) { try link.demand(.absorb) }
     package func releaseAll() throws(GuestError) { try link.demand(.releaseAll) }
     package func dropAll() throws(GuestError) { try link.demand(.dropAll) }
 

@@ -74,7 +74,10 @@ final class GuestLink: Sendable {
     }
 
     /// Whether a live guest answers at `path`.
-    static func isAnswered(_ path: String) -> Bool { (try? ask(.describe, path, "")) != nil }
+    static func isAnswered(_ path: String) -> Bool { described(path) != nil }
+
+    /// What the guest that answers at `path` says of itself.
+    static func described(_ path: String) -> ControlDescription? { (try? ask(.describe, path, ""))?.1.description }
 
     /// Connects and asks for the description.
     private static func ask(

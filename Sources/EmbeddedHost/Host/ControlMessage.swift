@@ -40,6 +40,8 @@ enum ControlMessage {
         case held = 12
         /// The controller has done what it had to about the guest's end: the guest may exit.
         case finish = 13
+        /// All output held so far belongs to the epoch that is cut next.
+        case absorb = 14
         /// Event. value: `EndKind`.
         case ending = 100
     }

@@ -200,6 +200,7 @@ final class ControlServer: @unchecked Sendable {
         case .release: do { try guest.plug.release(epoch: request.argument) } catch { refusal = "\(error)" }
         case .releaseAll: guest.plug.releaseAll()
         case .dropAll: guest.plug.dropAll()
+        case .absorb: guest.plug.absorb()
         case .held: value = UInt64(guest.plug.snapshot.heldBytes)
         case .finish: if endingDeadline != nil { isFinished = true }
         case .attach, .ending: return false

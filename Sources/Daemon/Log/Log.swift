@@ -1,0 +1,63 @@
+import Glibc
+import Logging
+import SystemSupport
+
+/// The log of remusd's processes: standard error, for journald where that is what listens.
+package enum Log {
+    /// Sets swift-log up for this process. To be called once, before the first `Logger` is made.
+    ///
+    /// REMUSD_LOG names the least level that is written: trace, debug, info (default), notice, warning, error, critical.
+    package static func bootstrap(environment: (String) -> String? = Paths.environment) {
+        let wanted = environment("REMUSD_LOG").flatMap { $0.isEmpty ? nil : $0 }
+        let level = wanted.flatMap { Logger.Level(rawValue: $0) }
+        let journal = isJournal(environment("JOURNAL_STREAM"))
+        LoggingSystem.bootstrap { label in
+            StandardErrorLog(component: label, journal: journal, level: level ?? .info)
+        }
+        if let wanted, level == nil {
+            let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            Logger(label: "remusd").warning(
+                "REMUSD_LOG=\(wanted) is not a level; using info (known: \(known))"
+            )
+        }
+    }
+
+    /// Whether standard error is the journal: JOURNAL_STREAM holds its device and inode (systemd.exec(5)), and may be
+    /// inherited by a process whose standard error is something else.
+    static func isJournal(_ stream: String?) -> Bool {
+        var info = stat()
+        guard let stream, fstat(STDERR_FILENO, &info) == 0 else { return false }
+        return stream == "\(info.st_dev):\(info.st_ino)"
+    }
+}
+
+/// Writes each event as one line, by one write(2), so that lines of several processes do not mix.
+struct StandardErrorLog: LogHandler {
+    let component: String
+    let journal: Bool
+    var metadata: Logger.Metadata = [:]
+    var metadataProvider: Logger.MetadataProvider?
+    var logLevel: Logger.Level
+
+    init(component: String, journal: Bool, level: Logger.Level) {
+        self.component = component
+        self.journal = journal
+        logLevel = level
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var all = metadata
+        if let provided = metadataProvider?.get() { all.merge(provided) { _, new in new } }
+        if let own = event.metadata { all.merge(own) { _, new in new } }
+        if let error = event.error { all["error"] = "\(error)" }
+        let text = LogLine.text(event.level, component: component, message: "\(event.message)", metadata: all)
+        var line =
+            journal ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(Timestamp.nowPrecise) \(text)\n"
+        line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+}

@@ -1,0 +1,52 @@
+extension GuestStatus {
+    package enum CodingKeys: String, CodingKey {
+        case schema, guest, uuid, role, state, protected, generation, session, epoch
+        case lastAckAgeMs = "last_ack_age_ms"
+        case heldBytes = "held_bytes"
+        case mayActivate = "may_activate"
+        case reasons, peer, address
+        case intervalMs = "interval_ms"
+        case pages, pause
+        case outputLatencyUs = "output_latency_us"
+        case dirtyTracking = "dirty_tracking"
+        case memoryBytes = "memory_bytes"
+        case populatedBytes = "populated_bytes"
+        case memoryCeilingBytes = "memory_ceiling_bytes"
+        case memoryUsedBytes = "memory_used_bytes"
+        case imageAgeMs = "image_age_ms"
+        case sync, since
+    }
+
+    /// Written by hand for one reason: `session` and `last_ack_age_ms` are always present, as null where there is
+    /// none, so that a script can tell "not yet" from "an older remusd".
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(schema, forKey: .schema)
+        try values.encode(guest, forKey: .guest)
+        try values.encode(uuid, forKey: .uuid)
+        try values.encode(role, forKey: .role)
+        try values.encode(state, forKey: .state)
+        try values.encode(protected, forKey: .protected)
+        try values.encode(generation, forKey: .generation)
+        try values.encode(session, forKey: .session)
+        try values.encode(epoch, forKey: .epoch)
+        try values.encode(lastAckAgeMs, forKey: .lastAckAgeMs)
+        try values.encode(heldBytes, forKey: .heldBytes)
+        try values.encode(mayActivate, forKey: .mayActivate)
+        try values.encode(reasons, forKey: .reasons)
+        try values.encodeIfPresent(peer, forKey: .peer)
+        try values.encodeIfPresent(address, forKey: .address)
+        try values.encodeIfPresent(intervalMs, forKey: .intervalMs)
+        try values.encodeIfPresent(pages, forKey: .pages)
+        try values.encodeIfPresent(pause, forKey: .pause)
+        try values.encodeIfPresent(outputLatencyUs, forKey: .outputLatencyUs)
+        try values.encodeIfPresent(dirtyTracking, forKey: .dirtyTracking)
+        try values.encodeIfPresent(memoryBytes, forKey: .memoryBytes)
+        try values.encodeIfPresent(populatedBytes, forKey: .populatedBytes)
+        try values.encodeIfPresent(memoryCeilingBytes, forKey: .memoryCeilingBytes)
+        try values.encodeIfPresent(memoryUsedBytes, forKey: .memoryUsedBytes)
+        try values.encodeIfPresent(imageAgeMs, forKey: .imageAgeMs)
+        try values.encodeIfPresent(sync, forKey: .sync)
+        try values.encodeIfPresent(since, forKey: .since)
+    }
+}

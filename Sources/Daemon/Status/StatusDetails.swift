@@ -1,0 +1,81 @@
+import Checkpoint
+
+/// The lines of a status paragraph, each a name and a value; an empty value is left out.
+enum StatusDetails {
+    static func lines(_ status: GuestStatus) -> [(name: String, value: String)] {
+        [
+            ("guest", join([status.uuid, status.address.map { "at \($0)" } ?? "", memory(status)])),
+            ("peer", status.peer ?? ""),
+            ("generation", join(["\(status.generation)", status.session.map { "session \($0)" } ?? ""])),
+            ("epoch", epoch(status)),
+            ("output", output(status)),
+            ("pause", pause(status)),
+            ("pages", pages(status)),
+            ("sync", sync(status)),
+            ("image", image(status)),
+        ]
+    }
+
+    private static func join(_ parts: [String]) -> String {
+        parts.filter { !$0.isEmpty }.joined(separator: ", ")
+    }
+    private static func size(_ bytes: UInt64) -> String { ByteSize(bytes: bytes).rounded }
+    private static func milliseconds(_ count: UInt64) -> String { TimeSpan.milliseconds(count).rounded }
+    private static func microseconds(_ count: UInt64) -> String { TimeSpan.microseconds(count).rounded }
+
+    private static func memory(_ status: GuestStatus) -> String {
+        guard let memory = status.memoryBytes else { return "" }
+        return size(memory)
+            + (status.populatedBytes.map { " of memory, \(size($0)) populated" } ?? " of memory")
+    }
+
+    private static func epoch(_ status: GuestStatus) -> String {
+        let epoch = status.epoch
+        return join([
+            "sent \(epoch.sent)", "acknowledged \(epoch.acked)", "committed \(epoch.committed)",
+            status.lastAckAgeMs.map { "last acknowledgement \(milliseconds($0)) ago" } ?? "",
+            status.intervalMs.map { "one every \(milliseconds($0))" } ?? "",
+        ])
+    }
+
+    private static func output(_ status: GuestStatus) -> String {
+        guard status.role == .primary else { return "" }
+        let latency = status.outputLatencyUs
+        return join([
+            "\(size(status.heldBytes)) held",
+            latency.map { "waits p50 \(microseconds($0.p50)), p99 \(microseconds($0.p99))" } ?? "",
+        ])
+    }
+
+    private static func pause(_ status: GuestStatus) -> String {
+        guard let pause = status.pause else { return "" }
+        return
+            "p50 \(microseconds(pause.p50)), p99 \(microseconds(pause.p99)), last \(microseconds(pause.last))"
+    }
+
+    private static func pages(_ status: GuestStatus) -> String {
+        join([
+            status.pages.map { "\($0.dirtyLast) dirty in the last epoch, \($0.sentTotal) sent in all" } ?? "",
+            status.dirtyTracking.map { "found by \($0)" } ?? "",
+        ])
+    }
+
+    private static func sync(_ status: GuestStatus) -> String {
+        guard let sync = status.sync else { return "" }
+        let share = sync.totalPages == 0 ? "" : " (\(min(100, sync.donePages * 100 / sync.totalPages))%)"
+        return "\(sync.donePages) of \(sync.totalPages) pages\(share)"
+    }
+
+    private static func image(_ status: GuestStatus) -> String {
+        guard status.role == .standby else { return "" }
+        var memory = status.memoryUsedBytes.map { "all images use \(size($0))" } ?? ""
+        if let ceiling = status.memoryCeilingBytes {
+            memory += memory.isEmpty ? "ceiling \(size(ceiling))" : " of \(size(ceiling))"
+        }
+        return join([
+            status.imageAgeMs.map { "committed \(milliseconds($0)) ago" } ?? "",
+            status.mayActivate ? "may be activated" : "may not be activated by itself",
+            memory,
+        ])
+    }
+}
