@@ -9,6 +9,8 @@ package final class Epoll: Sendable {
         package init(rawValue: UInt32) { self.rawValue = rawValue }
         package static let readable = Events(rawValue: UInt32(EPOLLIN.rawValue))
         package static let writable = Events(rawValue: UInt32(EPOLLOUT.rawValue))
+        /// The peer will send no more.
+        package static let peerClosed = Events(rawValue: UInt32(EPOLLRDHUP.rawValue))
         /// Always reported, never asked for.
         package static let hangup = Events(rawValue: UInt32(EPOLLHUP.rawValue))
         package static let error = Events(rawValue: UInt32(EPOLLERR.rawValue))

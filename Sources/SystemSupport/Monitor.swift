@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 
 /// State behind a lock, with a condition to wait on (pthread_mutex_t, pthread_cond_t).

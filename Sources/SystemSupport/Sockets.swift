@@ -44,23 +44,34 @@ package enum TCP {
         }
     }
 
-    /// Connects within `milliseconds`; the socket is blocking, with TCP_NODELAY.
-    package static func connect(to address: SocketAddress, milliseconds: Int32) throws(SystemError) -> Descriptor {
+    /// Begins to connect, without waiting; when the socket is writable, `finishConnecting` says how it went.
+    package static func startConnecting(to address: SocketAddress) throws(SystemError) -> Descriptor {
         try withResolved(address, passive: false) { info throws(SystemError) in
             let socket = try open(info)
             try socket.setNonBlocking(true)
-            if Glibc.connect(socket.raw, info.ai_addr, info.ai_addrlen) != 0 {
-                guard errno == EINPROGRESS else { throw SystemError("connect to \(address)") }
-                var entry = pollfd(fd: socket.raw, events: Int16(POLLOUT), revents: 0)
-                let ready = try retryingInterrupts("connect to \(address)") { Int(poll(&entry, 1, milliseconds)) }
-                guard ready > 0 else { throw SystemError("connect to \(address)", code: ETIMEDOUT) }
-                let failure = try option(socket, SOL_SOCKET, SO_ERROR)
-                guard failure == 0 else { throw SystemError("connect to \(address)", code: failure) }
+            guard Glibc.connect(socket.raw, info.ai_addr, info.ai_addrlen) == 0 || errno == EINPROGRESS else {
+                throw SystemError("connect to \(address)")
             }
-            try socket.setNonBlocking(false)
-            try setOption(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
             return socket
         }
+    }
+
+    /// The outcome of `startConnecting`; the socket stays non-blocking, with TCP_NODELAY.
+    package static func finishConnecting(_ socket: Descriptor, to address: SocketAddress) throws(SystemError) {
+        let failure = try option(socket, SOL_SOCKET, SO_ERROR)
+        guard failure == 0 else { throw SystemError("connect to \(address)", code: failure) }
+        try setOption(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    /// Connects within `milliseconds`; the socket is blocking, with TCP_NODELAY.
+    package static func connect(to address: SocketAddress, milliseconds: Int32) throws(SystemError) -> Descriptor {
+        let socket = try startConnecting(to: address)
+        var entry = pollfd(fd: socket.raw, events: Int16(POLLOUT), revents: 0)
+        let ready = try retryingInterrupts("connect to \(address)") { Int(poll(&entry, 1, milliseconds)) }
+        guard ready > 0 else { throw SystemError("connect to \(address)", code: ETIMEDOUT) }
+        try finishConnecting(socket, to: address)
+        try socket.setNonBlocking(false)
+        return socket
     }
 
     /// Accepts one connection from a listener; nil if none waits and the listener does not block.
@@ -100,10 +111,22 @@ package enum TCP {
 
     /// The address a socket is bound to (with the port the kernel chose).
     package static func localAddress(of socket: Descriptor) throws(SystemError) -> SocketAddress {
+        try address(of: socket) { getsockname($0, $1, $2) }
+    }
+
+    /// The address at the other end of a connection.
+    package static func remoteAddress(of socket: Descriptor) throws(SystemError) -> SocketAddress {
+        try address(of: socket) { getpeername($0, $1, $2) }
+    }
+
+    private static func address(
+        of socket: Descriptor,
+        _ call: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) throws(SystemError) -> SocketAddress {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let found = withUnsafeMutablePointer(to: &storage) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.raw, $0, &length) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { call(socket.raw, $0, &length) }
         }
         guard found == 0 else { throw SystemError("read a socket's address") }
         var host = [CChar](repeating: 0, count: 64)

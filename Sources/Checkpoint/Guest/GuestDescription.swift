@@ -1,3 +1,5 @@
+import XenStream
+
 /// A guest's UUID: 16 bytes in the order in which the text form shows them (RFC 9562, section 4).
 package struct GuestUUID: Hashable, Sendable, CustomStringConvertible {
     /// The first and the last eight bytes, most significant byte first.
@@ -36,13 +38,6 @@ package struct GuestUUID: Hashable, Sendable, CustomStringConvertible {
             hex(low & 0xFFFF_FFFF_FFFF, 12),
         ].joined(separator: "-")
     }
-}
-
-/// Which of the stream's two guest types (libxc stream, domain header).
-package enum GuestKind: UInt8, Sendable {
-    case pv = 1
-    /// HVM and PVH alike.
-    case hvm = 2
 }
 
 /// What does not change while a guest is protected.

@@ -95,6 +95,9 @@ package protocol OutputBuffer: AnyObject {
     func cut(epoch: UInt64) throws(GuestError)
     /// Lets the output of `epoch`, the one closed by `cut(epoch:)`, go.
     func release(epoch: UInt64) throws(GuestError)
+    /// Everything held, closed or running, belongs to the epoch that is cut next. Releasing later than needed is
+    /// always safe; a new session over a closed plug begins with this.
+    func absorb() throws(GuestError)
     /// Lets everything go and buffers no more. Only with permission to run unprotected.
     func releaseAll() throws(GuestError)
     /// Drops everything held, and all that comes. For an outdated copy.

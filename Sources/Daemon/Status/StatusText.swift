@@ -38,7 +38,8 @@ package enum StatusText {
         let isPrimary = status.role == .primary
         return [
             status.guest, status.role.rawValue, status.state.rawValue, status.protected ? "yes" : "NO",
-            "\(status.generation)", "\(isPrimary ? status.epoch.acked : status.epoch.committed)",
+            "\(status.generation)",
+            (isPrimary ? status.epoch.acked : status.epoch.committed).map { "\($0)" } ?? "-",
             status.lastAckAgeMs.map { TimeSpan.milliseconds($0).rounded } ?? "-",
             isPrimary ? ByteSize(bytes: status.heldBytes).rounded : "-", status.reasons.first ?? "",
         ]
@@ -58,6 +59,7 @@ extension GuestStatus {
         case .ended: "no longer protected, as planned"
         case .dropped: "not held here any more, as planned"
         case .empty: "known here, without an image"
+        case .splitBrain: "NOT PROTECTED, SPLIT BRAIN: two copies at one generation"
         case .outdated: "NOT PROTECTED, and this copy is OUTDATED"
         default: "NOT PROTECTED"
         }

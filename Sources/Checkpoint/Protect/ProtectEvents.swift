@@ -1,0 +1,119 @@
+/// How the copying of a checkpoint ended.
+package enum HarvestResult: Equatable, Sendable {
+    /// All dirty pages and the state are in staging.
+    case whole(pages: Int)
+    /// The longest pause was over first.
+    case late
+    /// The dirty pages do not fit into staging.
+    case overCapacity(pages: Int)
+    case failed(String)
+}
+
+/// Why a connection is gone.
+package enum LinkLoss: Equatable, Sendable {
+    case connectFailed(String)
+    case reset(String)
+    case silence
+    case notAcknowledging
+    case handshakeTimeout
+    case violation(String)
+    case refused(Refusal)
+
+    /// For people.
+    package var text: String {
+        switch self {
+        case .connectFailed(let reason): reason
+        case .reset(let reason): "connection lost: \(reason)"
+        case .silence: "the standby went silent"
+        case .notAcknowledging: "the standby does not acknowledge"
+        case .handshakeTimeout: "the standby accepted the connection but did not answer"
+        case .violation(let reason): "the standby broke the protocol: \(reason)"
+        case .refused(let refusal): "the standby refused: \(refusal.text)"
+        }
+    }
+}
+
+/// What happens to a protection, from outside the machine. Each comes with the time.
+package enum ProtectEvent: Equatable, Sendable {
+    /// The beginning; `plugWasClosed` if a predecessor's output is still held.
+    case start(plugWasClosed: Bool)
+    case connected
+    case linkLost(LinkLoss)
+    case received(Message)
+    /// The pages of a sync round were sent.
+    case syncRoundSent(pages: Int)
+    case suspendFinished(SuspendOutcome)
+    case harvested(HarvestResult)
+    case cut
+    case resumed
+    /// All bytes of an epoch, its end included, were handed to the kernel.
+    case epochSent(UInt64)
+    case generationStored(UInt64)
+    /// The hypervisor or the plug failed an effect.
+    case failed(String)
+    case guestEnded(GuestEnd)
+    case unprotectRequested
+    /// Only time passed.
+    case tick
+}
+
+/// How a protection ended.
+package enum ProtectResult: Equatable, Sendable {
+    /// The standby answered; its image is dropped or, after a crash, kept.
+    case ended(PlannedEndReason, PlannedEndAnswer)
+    /// There was no image to drop.
+    case nothingToDrop(PlannedEndReason)
+    /// The standby did not answer for `aloneAfter`: its image is outdated by our generation.
+    case unanswered(PlannedEndReason)
+    /// The standby will not have this guest, and never had.
+    case refused(Refusal)
+    /// The guest cannot be protected.
+    case failed(String)
+}
+
+/// What the machine wants done, in order.
+package enum ProtectEffect: Equatable, Sendable {
+    case connect
+    case disconnect
+    /// Say hello for `session`; the rest of a hello is the caller's knowledge.
+    case sendHello(generation: UInt64, session: UInt64, ackedEpoch: UInt64?, imageStillValid: Bool)
+    case send(Message)
+
+    case startTracking
+    case stopTracking
+    /// Send the dirty pages while the guest runs; with `whole`, begin a new stream and send all of memory.
+    case syncRound(epoch: UInt64, whole: Bool)
+    /// The connection broke: what was sent without being committed is dirty again.
+    case requeueSentPages
+
+    case suspend(deadline: Instant)
+    case harvest(epoch: UInt64, deadline: Instant)
+    case cut(epoch: UInt64)
+    case resume
+    case sendEpoch(UInt64)
+
+    case release(epoch: UInt64)
+    /// All output held so far belongs to the next epoch that is cut.
+    case absorb
+    case releaseAll
+    case dropAll
+    /// Write down, durably, that this host has `generation`.
+    case storeGeneration(UInt64)
+    case report(ProtectReport)
+    case finish(ProtectResult)
+}
+
+/// What an operator should hear about.
+package enum ProtectReport: Equatable, Sendable {
+    case linkUp(host: String)
+    case linkLost(String)
+    case syncStarted
+    case protected
+    case checkpointAbandoned(epoch: UInt64, String)
+    case suspendRefused
+    case operationFailed(String)
+    case wentAlone(generation: UInt64)
+    case imageDropped
+    case outdated(generation: UInt64)
+    case splitBrain(generation: UInt64)
+}

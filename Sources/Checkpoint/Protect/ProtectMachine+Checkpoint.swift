@@ -1,0 +1,104 @@
+/// Suspend → harvest → cut → resume → send.
+extension ProtectMachine {
+    mutating func syncRoundSent(_ pages: Int, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        guard case .syncing(let round) = work else { return }
+        if pages < settings.syncThreshold || round + 1 >= settings.syncRounds {
+            work = .running
+            nextSuspend = now
+        } else {
+            work = .syncing(round: round + 1)
+            effects.append(.syncRound(epoch: epoch, whole: false))
+        }
+    }
+
+    mutating func suspendFinished(
+        _ outcome: SuspendOutcome,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
+        guard work == .suspending else { return }
+        switch outcome {
+        case .suspended:
+            suspendRefused = false
+            // From suspend to suspend; a missed beat is not made up for.
+            nextSuspend = suspendedAt + settings.interval
+            suspendedAt = now
+            work = .harvesting
+            effects.append(.harvest(epoch: epoch, deadline: now + settings.maxPause))
+        case .refused:
+            work = .running
+            nextSuspend = now + max(settings.interval, settings.suspendTimeout)
+            if !suspendRefused { effects.append(.report(.suspendRefused)) }
+            suspendRefused = true
+            noteStall(now, &effects)
+        case .ended(let end):
+            work = .running
+            guestEnded(end, now, &effects)
+        }
+    }
+
+    mutating func harvested(
+        _ result: HarvestResult,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
+        guard work == .harvesting else { return }
+        let reason: String
+        switch result {
+        case .whole:
+            if now - suspendedAt <= settings.maxPause {
+                work = .cutting
+                effects.append(.cut(epoch: epoch))
+                return
+            }
+            reason = "the pause reached \(settings.maxPause)"
+        case .late: reason = "the pause reached \(settings.maxPause)"
+        case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
+        case .failed(let text): reason = text
+        }
+        effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
+        work = .resuming(thenSend: false)
+        effects.append(.resume)
+        noteStall(now, &effects)
+    }
+
+    /// No checkpoint could be made. Output cannot be held for ever: after `aloneAfter` protection ends, in two phases,
+    /// and is tried again later.
+    private mutating func noteStall(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        guard let since = stalledSince else {
+            stalledSince = now
+            return
+        }
+        guard now - since > settings.aloneAfter, plugClosed, ending == nil else { return }
+        ending = Ending(reason: .continueAlone, thenRetry: true)
+        announceEnd(now, &effects)
+    }
+
+    mutating func wasCut(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        guard work == .cutting else { return }
+        plugClosed = true
+        stalledSince = nil
+        cutAt = now
+        inFlight = epoch
+        epoch += 1
+        work = .resuming(thenSend: true)
+        effects.append(.resume)
+    }
+
+    mutating func resumed(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        guard case .resuming(let thenSend) = work else { return }
+        if thenSend, let inFlight {
+            work = .inFlight
+            guard link == .up else { return }
+            standbyMayHaveImage = true
+            effects.append(.sendEpoch(inFlight))
+        } else if link == .up, ending == nil {
+            // Abandoned: what is dirty is sent while the guest runs, so that the next pause is shorter.
+            sentWhileRunning = true
+            work = .syncing(round: settings.syncRounds - 1)
+            effects.append(.syncRound(epoch: epoch, whole: false))
+        } else {
+            work = committed == nil ? .idle : .running
+        }
+    }
+}

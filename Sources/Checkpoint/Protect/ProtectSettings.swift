@@ -1,0 +1,27 @@
+/// The numbers a protection runs by. All bounded, all the operator's to choose (promise R4).
+package struct ProtectSettings: Equatable, Sendable {
+    /// From suspend to suspend.
+    package var interval: TimeSpan = .milliseconds(50)
+    /// Longest time a guest stays suspended; a checkpoint that takes longer is abandoned.
+    package var maxPause: TimeSpan = .milliseconds(500)
+    /// Longest time a guest may take to follow a suspend request.
+    package var suspendTimeout: TimeSpan = .seconds(1)
+    /// Longest time from a cut to its acknowledgement; then the peer counts as failing.
+    package var maxHold: TimeSpan = .seconds(2)
+    /// Time without a heartbeat after which the primary, with nobody to ask, goes on alone.
+    package var aloneAfter: TimeSpan = .seconds(10)
+    /// Between two heartbeats.
+    package var heartbeat: TimeSpan = .milliseconds(100)
+    /// Silence on a connection after which it is given up.
+    package var suspectAfter: TimeSpan = .seconds(1)
+    /// Between two attempts to connect.
+    package var retry: TimeSpan = .milliseconds(200)
+    /// Longest time for a connection and its hello to be answered.
+    package var handshakeTimeout: TimeSpan = .seconds(2)
+    /// The initial sync goes over to its checkpoint when a round sent fewer pages than this, …
+    package var syncThreshold = 1024
+    /// … or after this many rounds.
+    package var syncRounds = 5
+
+    package init() {}
+}

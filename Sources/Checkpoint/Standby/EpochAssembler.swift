@@ -1,0 +1,209 @@
+import CKernels
+import XenStream
+
+/// Why an epoch is not acknowledged.
+package enum EpochError: Error, Equatable, Sendable, CustomStringConvertible {
+    case stream(StreamError)
+    case image(ImageError)
+    case wrongEpoch(got: UInt64, expected: UInt64)
+    case wrongLength(got: UInt64, announced: UInt64)
+    case wrongChecksum
+    /// The bytes are a stream, but not exactly one checkpoint.
+    case notOneCheckpoint
+    case tooLong(limit: Int)
+    case overMemoryCeiling(pages: Int)
+
+    package var description: String {
+        switch self {
+        case .stream(let error): "malformed stream: \(error)"
+        case .image(let error): "\(error)"
+        case .wrongEpoch(let got, let expected): "epoch \(got) where \(expected) was expected"
+        case .wrongLength(let got, let announced): "an epoch of \(got) bytes, announced were \(announced)"
+        case .wrongChecksum: "an epoch's checksum does not match: it was damaged on the way"
+        case .notOneCheckpoint: "an epoch that is not exactly one whole checkpoint"
+        case .tooLong(let limit): "an epoch of more than \(limit) bytes"
+        case .overMemoryCeiling(let pages): "the guest's memory grew past the standby's memory ceiling, at \(pages) pages"
+        }
+    }
+}
+
+/// Puts epochs together from bytes as they come and checks them: what `finish` accepts is whole.
+///
+/// Epoch 0 goes straight into a new image. Later epochs gather in the image's epoch buffer and touch nothing before
+/// they are sealed. Allocates nothing in the steady state.
+package struct EpochAssembler: ~Copyable {
+    package let image: StandbyImage
+    /// The epoch being received.
+    package private(set) var epoch: UInt64
+    private let budgets: ReaderBudgets
+    private var reader: StreamReader
+    private var handler: ImageHandler
+    /// The most bytes an epoch may take, at most the epoch buffer's.
+    package var lengthLimit: Int
+    private var length = 0
+    private var checksum: UInt32 = 0
+    /// Where epoch 0's bytes land before they are read.
+    private let scratch: UnsafeMutableRawBufferPointer
+
+    /// An assembler that begins at epoch 0 of a new image, or after the image's committed epoch.
+    /// - Parameters:
+    ///   - pageLimit: the most pages that may hold data, by the standby's memory ceiling.
+    package init(image: StandbyImage, budgets: ReaderBudgets, pageLimit: Int) throws(EpochError) {
+        self.image = image
+        self.budgets = budgets
+        handler = ImageHandler(image: image, pageLimit: pageLimit)
+        reader = StreamReader(options: Self.options(budgets, image))
+        lengthLimit = image.epochBuffer.count
+        scratch = .allocate(byteCount: Int(FrameHeader.dataLimit), alignment: 16)
+        epoch = 0
+        if let committed = image.epoch { try rewind(after: committed) }
+    }
+
+    deinit { scratch.deallocate() }
+
+    private static func options(_ budgets: ReaderBudgets, _ image: StandbyImage) -> ReaderOptions {
+        var budgets = budgets
+        budgets.highestPFN = UInt64(image.layout.pageCount - 1)
+        budgets.configLength = min(budgets.configLength, UInt32(ImageLayout.prefixCapacity / 2))
+        return ReaderOptions(start: .xl, strictness: .strict, lifecycle: .checkpointed, budgets: budgets)
+    }
+
+    /// The most pages that may hold data from now on.
+    package mutating func limitPages(_ limit: Int) { handler.pageLimit = limit }
+
+    /// Forgets an epoch that was not finished and stands after the committed one again.
+    package mutating func rewind(after committed: UInt64) throws(EpochError) {
+        reader = StreamReader(options: Self.options(budgets, image))
+        var quiet = NullHandler()
+        do throws(StreamError) {
+            try reader.feed(image.prefix, to: &quiet)
+            try reader.continueAfterCheckpoint(epochs: committed + 1)
+        } catch {
+            throw .stream(error)
+        }
+        begin(committed + 1)
+    }
+
+    private mutating func begin(_ epoch: UInt64) {
+        self.epoch = epoch
+        length = 0
+        checksum = 0
+        handler.begin(epoch)
+    }
+
+    /// Memory for the next `count` bytes of the epoch, at most a data frame's.
+    package func space(_ count: Int) throws(EpochError) -> UnsafeMutableRawBufferPointer {
+        if epoch == 0 { return UnsafeMutableRawBufferPointer(rebasing: scratch[..<count]) }
+        let limit = min(lengthLimit, image.epochBuffer.count)
+        guard count <= limit - length else { throw .tooLong(limit: limit) }
+        return UnsafeMutableRawBufferPointer(rebasing: image.epochBuffer[length..<length + count])
+    }
+
+    /// Takes the `count` bytes that were put into `space(count)`.
+    package mutating func received(_ count: Int, epoch got: UInt64) throws(EpochError) {
+        guard got == epoch else { throw .wrongEpoch(got: got, expected: epoch) }
+        let bytes = UnsafeRawBufferPointer(try space(count))
+        checksum = ckernels_crc32c(checksum, bytes.baseAddress, bytes.count)
+        length += count
+        if epoch == 0, !handler.memoryBegan, !image.appendPrefix(bytes) {
+            throw .tooLong(limit: ImageLayout.prefixCapacity)
+        }
+        do throws(StreamError) {
+            try reader.feed(bytes, to: &handler)
+        } catch {
+            throw .stream(error)
+        }
+        if let failure = handler.failure { throw failure }
+    }
+
+    /// Checks that the epoch is whole: length, checksum, and exactly one checkpoint.
+    /// - Returns: its length in the epoch buffer (0 for epoch 0). The next epoch may be received once it is applied.
+    package mutating func finish(_ end: EpochEnd, epoch got: UInt64) throws(EpochError) -> Int {
+        guard got == epoch else { throw .wrongEpoch(got: got, expected: epoch) }
+        guard end.length == UInt64(length) else { throw .wrongLength(got: UInt64(length), announced: end.length) }
+        guard end.checksum == checksum else { throw .wrongChecksum }
+        guard handler.checkpoints == 1, reader.completeness == .afterCheckpoint(epochs: epoch + 1) else {
+            throw .notOneCheckpoint
+        }
+        let buffered = epoch == 0 ? 0 : length
+        begin(epoch + 1)
+        return buffered
+    }
+}
+
+/// What the reader's findings do to the image: in epoch 0 they go in; later they are only counted.
+private struct ImageHandler: StreamHandler {
+    let image: StandbyImage
+    var pageLimit: Int
+    var epoch: UInt64 = 0
+    var checkpoints = 0
+    var newPages = 0
+    var memoryBegan = false
+    var failure: EpochError?
+
+    init(image: StandbyImage, pageLimit: Int) {
+        self.image = image
+        self.pageLimit = pageLimit
+    }
+
+    mutating func begin(_ epoch: UInt64) {
+        self.epoch = epoch
+        checkpoints = 0
+        newPages = 0
+        if epoch > 0 { memoryBegan = true }
+    }
+
+    mutating func recordBegin(_ record: RecordInfo) {
+        guard !memoryBegan, record.layer == .libxc, Self.isDynamic(record.libxcType) else { return }
+        memoryBegan = true
+        image.truncatePrefix(record.offset)
+    }
+
+    private static func isDynamic(_ type: LibxcRecordType?) -> Bool {
+        switch type {
+        case .x86PVInfo, .x86PVP2MFrames, .x86CPUIDPolicy, .x86MSRPolicy, .staticDataEnd: false
+        default: true
+        }
+    }
+
+    mutating func page(_ entry: PageEntry, content: UnsafeRawBufferPointer?, contentOffset: UInt64) {
+        if epoch == 0 {
+            image.store(entry, content)
+            if image.populatedPages > pageLimit { fail(.overMemoryCeiling(pages: image.populatedPages)) }
+        } else if content != nil, !image.holdsData(Int(entry.pfn)) {
+            newPages += 1
+            if image.populatedPages + newPages > pageLimit {
+                fail(.overMemoryCeiling(pages: image.populatedPages + newPages))
+            }
+        }
+    }
+
+    mutating func record(_ record: RecordInfo, body: UnsafeRawBufferPointer) {
+        guard epoch == 0, memoryBegan, let kind = Self.stateKind(record) else { return }
+        withUnsafeTemporaryAllocation(byteCount: 8, alignment: 8) { header in
+            header.storeLE(record.type, at: 0)
+            header.storeLE(record.length, at: 4)
+            append(UnsafeRawBufferPointer(header), kind)
+            append(body, kind)
+            header.storeLE(UInt64(0), at: 0)
+            append(UnsafeRawBufferPointer(rebasing: header[..<(-body.count & 7)]), kind)
+        }
+    }
+
+    private static func stateKind(_ record: RecordInfo) -> StreamLayer? {
+        if record.layer == .libxl { return record.libxlType == .checkpointEnd ? nil : .libxl }
+        return record.libxcType == .checkpoint ? nil : .libxc
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer, _ kind: StreamLayer) {
+        guard !bytes.isEmpty else { return }
+        let fits = kind == .libxl ? image.appendEmulator(bytes) : image.appendState(bytes)
+        if !fits { fail(.image(ImageError("its state records are too long"))) }
+    }
+
+    mutating func checkpointEnd(epoch: UInt64) { checkpoints += 1 }
+
+    private mutating func fail(_ error: EpochError) {
+        if failure == nil { failure = error }
+    }
+}

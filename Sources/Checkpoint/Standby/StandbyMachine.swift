@@ -1,0 +1,293 @@
+/// The standby's side of one guest, sans I/O: events and the time come in, effects go out.
+///
+/// It acknowledges only what was put together, checked and sealed; it never takes over by itself; and whatever ends,
+/// ends durably before the primary is told.
+package struct StandbyMachine {
+    /// A connection whose hello was accepted.
+    struct Live: Equatable {
+        var connection: ConnectionID
+        var hello: Hello
+        /// The epoch that is awaited.
+        var awaited: UInt64
+        var lastHeard: Instant
+        /// When this side sent the newest thing that the primary answered: the hello's welcome, or a beat it echoed.
+        var lastEchoedBeat: Instant
+        var nextBeat: Instant
+        var beatNumber: UInt64 = 0
+        /// Set by the first phase of a planned end: what follows is not wanted any more.
+        var ended = false
+    }
+
+    /// Silence after which a connection is given up.
+    let suspectAfter: TimeSpan
+    let heartbeat: TimeSpan
+    let host: String
+
+    package internal(set) var facts: StandbyFacts
+    package internal(set) var image: ImageFacts?
+    /// True while the guest is being started or runs here.
+    package var runsHere = false
+    var live: Live?
+    /// When the last connection was lost, and why.
+    var lostAt: Instant?
+    package private(set) var lostReason: String?
+
+    /// A machine for a guest of which `facts` are durable and `image`, if any, was adopted.
+    package init(
+        facts: StandbyFacts,
+        image: ImageFacts?,
+        host: String,
+        suspectAfter: TimeSpan = .seconds(1),
+        heartbeat: TimeSpan = .milliseconds(100)
+    ) {
+        self.facts = facts
+        self.image = image
+        self.host = host
+        self.suspectAfter = suspectAfter
+        self.heartbeat = heartbeat
+    }
+
+    /// Whether a primary was heard of within `suspectAfter`.
+    package func primaryIsAlive(at now: Instant) -> Bool {
+        live.map { !$0.ended && now - $0.lastHeard <= suspectAfter } ?? false
+    }
+
+    /// Whether an initial sync is being received.
+    package var isSyncing: Bool { live.map { !$0.ended && $0.awaited == 0 } ?? false }
+    /// The connection that replicates, if any.
+    package var liveConnection: ConnectionID? { live?.connection }
+
+    /// Takes one event at time `now` (boot clock) and appends what has to be done.
+    package mutating func handle(
+        _ event: StandbyEvent,
+        at now: Instant,
+        into effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        switch event {
+        case .hello(let hello, let memory, let connection): greet(hello, memory, connection, now, &effects)
+        case .received(let message, let connection):
+            guard live?.connection == connection else { return }
+            live?.lastHeard = now
+            received(message, connection, now, &effects)
+        case .epochWhole(let epoch, let connection):
+            guard let live, live.connection == connection, !live.ended else { return }
+            self.live?.lastHeard = now
+            commit(epoch, live, &effects)
+        case .violation(let text, let connection):
+            refuse(.violation, text, connection, &effects)
+            lose(connection, text, now, &effects)
+        case .failure(let reason, let text, let connection):
+            refuse(reason, text, connection, &effects)
+            lose(connection, text, now, &effects)
+        case .connectionLost(let connection): lose(connection, "the connection was lost", now, &effects)
+        case .tick: break
+        }
+        passTime(now, &effects)
+    }
+
+    private mutating func passTime(_ now: Instant, _ effects: inout EffectBuffer<StandbyEffect>) {
+        guard let live else { return }
+        if now - live.lastHeard > suspectAfter {
+            effects.append(.close(live.connection))
+            lose(live.connection, "the primary went silent", now, &effects)
+        } else if now >= live.nextBeat {
+            self.live?.nextBeat = now + heartbeat
+            self.live?.beatNumber += 1
+            let beat = Heartbeat(number: live.beatNumber + 1, sentAt: now)
+            effects.append(.send(.heartbeat(beat), on: live.connection))
+        }
+    }
+
+    // MARK: Beginning
+
+    private mutating func greet(
+        _ hello: Hello,
+        _ memory: MemoryVerdict,
+        _ connection: ConnectionID,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        guard let version = ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion) else {
+            return refuse(.noCommonVersion, "no common protocol version", connection, &effects)
+        }
+        if runsHere || facts.state == .active && hello.generation <= facts.generation {
+            return refuse(.active, "the guest is active here at generation \(facts.generation)", connection, &effects)
+        }
+        guard hello.generation >= facts.generation else {
+            let text = "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
+            return refuse(.generationTooLow, text, connection, &effects)
+        }
+        if let live {
+            // The same session from a new connection replaces the old one, whose end was not seen yet.
+            if live.hello.session != hello.session, primaryIsAlive(at: now) {
+                return refuse(.busy, "another primary replicates this guest now", connection, &effects)
+            }
+            effects.append(.close(live.connection))
+            lose(live.connection, "replaced by a new connection", now, &effects)
+        }
+        let resumes = image.map { $0.session == hello.session && $0.generation == hello.generation } ?? false
+        let keepsOlder = !resumes && image != nil && hello.imageStillValid
+        if !resumes, !memory.fits {
+            let text = """
+                the guest needs \(memory.needed) bytes, \(memory.used) of the memory ceiling of \(memory.ceiling) are \
+                used: raise --memory-ceiling or protect fewer guests here
+                """
+            return refuse(.noMemory, text, connection, &effects)
+        }
+        if !resumes { prepareForNewSession(hello, keepsOlder: keepsOlder, &effects) }
+        let committed = resumes ? image?.epoch : nil
+        live = Live(
+            connection: connection,
+            hello: hello,
+            awaited: committed.map { $0 + 1 } ?? 0,
+            lastHeard: now,
+            lastEchoedBeat: now,
+            nextBeat: now + heartbeat
+        )
+        lostReason = nil
+        if let committed {
+            effects.append(.continueImage(after: committed))
+        } else {
+            effects.append(.beginImage)
+        }
+        effects.append(.report(.sessionStarted(host: hello.host, resumedAfter: committed)))
+        let welcome = Welcome(
+            version: version,
+            committedEpoch: committed,
+            keepsOlderImage: keepsOlder,
+            memoryCeiling: memory.ceiling,
+            memoryUsed: memory.used,
+            host: host
+        )
+        effects.append(.send(.welcome(welcome), on: connection))
+    }
+
+    /// Durably: this generation is the highest, and an image that the guest has outrun is gone.
+    private mutating func prepareForNewSession(
+        _ hello: Hello,
+        keepsOlder: Bool,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        var next = facts
+        next.generation = hello.generation
+        if !keepsOlder { next = StandbyFacts(state: .dropped, generation: hello.generation) }
+        if next != facts {
+            facts = next
+            effects.append(.store(next))
+        }
+        if !keepsOlder, image != nil {
+            image = nil
+            effects.append(.dropImage)
+        }
+    }
+
+    private func refuse(
+        _ reason: RefusalReason,
+        _ text: String,
+        _ connection: ConnectionID,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        let refusal = Refusal(reason: reason, generation: facts.generation, text: text)
+        effects.append(.report(.refused(reason, text)))
+        effects.append(.send(.refuse(refusal), on: connection))
+        effects.append(.close(connection))
+    }
+
+    // MARK: Running
+
+    private mutating func received(
+        _ message: Message,
+        _ connection: ConnectionID,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        switch message {
+        case .heartbeat(let beat): effects.append(.send(.heartbeatEcho(beat), on: connection))
+        case .heartbeatEcho(let beat):
+            // An echo cannot be newer than now, whatever the peer says.
+            guard beat.sentAt <= now else { return }
+            if let live { self.live?.lastEchoedBeat = max(live.lastEchoedBeat, beat.sentAt) }
+            if let last = image?.lastEchoedBeat, beat.sentAt > last {
+                image?.lastEchoedBeat = beat.sentAt
+                effects.append(.noteEchoedBeat(beat.sentAt))
+            }
+        case .plannedEnd(let end): plannedEnd(end, connection, &effects)
+        case .hello, .welcome, .refuse, .epochEnd, .ack, .plannedEndAnswer:
+            let text = "an unexpected \(message.type) message"
+            refuse(.violation, text, connection, &effects)
+            lose(connection, text, now, &effects)
+        }
+    }
+
+    private mutating func commit(_ epoch: UInt64, _ live: Live, _ effects: inout EffectBuffer<StandbyEffect>) {
+        guard epoch == live.awaited else { return }
+        effects.append(.seal(epoch: epoch))
+        if epoch == 0 {
+            image = ImageFacts(
+                generation: live.hello.generation,
+                session: live.hello.session,
+                epoch: 0,
+                aloneAfter: live.hello.aloneAfter,
+                primaryHost: live.hello.host,
+                lastEchoedBeat: live.lastEchoedBeat
+            )
+            facts = StandbyFacts(state: .image, generation: live.hello.generation)
+            effects.append(.noteEchoedBeat(live.lastEchoedBeat))
+            effects.append(.adoptIncoming)
+            effects.append(.store(facts))
+            effects.append(.report(.imageCommitted(generation: facts.generation)))
+        } else {
+            image?.epoch = epoch
+        }
+        self.live?.awaited = epoch + 1
+        effects.append(.send(.ack(epoch: epoch), on: live.connection))
+        if epoch > 0 { effects.append(.apply(epoch: epoch)) }
+    }
+
+    // MARK: Ends
+
+    private mutating func plannedEnd(
+        _ end: PlannedEnd,
+        _ connection: ConnectionID,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        guard let live, end.generation == live.hello.generation + 1 else {
+            return refuse(.violation, "a planned end of another generation", connection, &effects)
+        }
+        let answer: PlannedEndAnswer
+        if end.reason == .crashed, image != nil {
+            answer = .kept
+            // The generation stays the image's own: the guest is gone, nothing newer exists.
+            facts.state = .crashed
+            effects.append(.store(facts))
+        } else {
+            answer = .dropped
+            facts = StandbyFacts(state: .dropped, generation: end.generation)
+            effects.append(.store(facts))
+            if image != nil {
+                image = nil
+                effects.append(.dropImage)
+            }
+        }
+        self.live?.ended = true
+        effects.append(.discardIncoming)
+        effects.append(.report(.plannedEnd(end.reason)))
+        effects.append(.send(.plannedEndAnswer(answer, generation: end.generation), on: connection))
+    }
+
+    private mutating func lose(
+        _ connection: ConnectionID,
+        _ reason: String,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        guard let live, live.connection == connection else { return }
+        self.live = nil
+        effects.append(.discardIncoming)
+        if !live.ended {
+            lostAt = now
+            lostReason = reason
+            effects.append(.report(.sessionLost(reason)))
+        }
+    }
+}

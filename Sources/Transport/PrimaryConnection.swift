@@ -1,0 +1,198 @@
+import CKernels
+import CLinux
+import Checkpoint
+import Glibc
+import SystemSupport
+
+/// Why a connection is of no more use.
+package enum ConnectionError: Error, Sendable, CustomStringConvertible {
+    case system(SystemError)
+    case frame(FrameError)
+    case closed
+
+    package var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .frame(let error): error.description
+        case .closed: "the peer closed the connection"
+        }
+    }
+}
+
+/// The primary's end of a connection, never blocking: control messages go between data frames, an epoch's bytes go from
+/// where they lie. Used by one thread. Allocates nothing after `init` but for a hello.
+package final class PrimaryConnection {
+    private static let chunk = 256 << 10
+
+    private let socket: Descriptor
+    private let address: SocketAddress
+    private var parser = FrameParser()
+    /// Control frames that wait for their turn.
+    private let control: UnsafeMutableRawBufferPointer
+    private var controlStart = 0, controlEnd = 0
+    /// A data frame being written: its header, then its body.
+    private let header: UnsafeMutableRawBufferPointer
+    private var headerLeft = 0
+    private var body = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// The rest of the data that was handed over.
+    private var data = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var dataEpoch: UInt64 = 0
+    private var endsEpoch = false
+    private var session: UInt64 = 0
+    /// The running epoch's bytes so far on this connection.
+    private var epochLength: UInt64 = 0
+    private var epochChecksum: UInt32 = 0
+    /// Bytes written to the socket.
+    package private(set) var bytesSent: UInt64 = 0
+    package private(set) var isConnected = false
+
+    /// Begins to connect; `finishConnecting` says how it went once the socket is writable.
+    package init(connectingTo address: SocketAddress) throws(SystemError) {
+        self.address = address
+        socket = try TCP.startConnecting(to: address)
+        control = .allocate(byteCount: 2 * Int(FrameHeader.controlLimit), alignment: 16)
+        header = .allocate(byteCount: FrameHeader.size, alignment: 16)
+    }
+
+    deinit {
+        control.deallocate()
+        header.deallocate()
+    }
+
+    /// For poll.
+    package var descriptor: Int32 { socket.raw }
+    /// Whether there is something to write, or a connection to finish.
+    package var wantsToWrite: Bool { !isConnected || hasOutput }
+    private var hasOutput: Bool { controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty }
+    /// Whether all data that was handed over is with the kernel.
+    package var isDrained: Bool { headerLeft == 0 && body.isEmpty && data.isEmpty }
+
+    /// Called when the socket is writable for the first time.
+    package func finishConnecting() throws(SystemError) {
+        try TCP.finishConnecting(socket, to: address)
+        isConnected = true
+        // Few large writes: room for a whole chunk or more (socket(7); the kernel doubles and caps it).
+        try TCP.setOption(socket, SOL_SOCKET, SO_SNDBUF, 4 << 20)
+    }
+
+    /// Queues a message; `session` goes into its header, and those of data that follows.
+    package func queue(_ message: Message, session: UInt64) throws(ConnectionError) {
+        self.session = session
+        let fits = message.withFrame(session: session) { frame in
+            if controlStart == controlEnd {
+                controlStart = 0
+                controlEnd = 0
+            }
+            guard control.count - controlEnd >= frame.count else { return false }
+            UnsafeMutableRawBufferPointer(rebasing: control[controlEnd...]).copyMemory(from: frame)
+            controlEnd += frame.count
+            return true
+        }
+        // A peer that reads nothing while we beat: far beyond every deadline.
+        guard fits else { throw .closed }
+    }
+
+    /// Hands over bytes of `epoch`, which stay where they are until `isDrained`. With `endsEpoch`, the epoch's length
+    /// and checksum follow them.
+    package func send(_ bytes: UnsafeRawBufferPointer, epoch: UInt64, endsEpoch: Bool) {
+        precondition(isDrained, "one piece of data at a time")
+        data = bytes
+        dataEpoch = epoch
+        self.endsEpoch = endsEpoch
+        if bytes.isEmpty, endsEpoch { finishEpoch() }
+    }
+
+    private func finishEpoch() {
+        endsEpoch = false
+        let end = EpochEnd(length: epochLength, checksum: epochChecksum)
+        epochLength = 0
+        epochChecksum = 0
+        // There is always room: data is only cut into frames when nothing else waits.
+        try? queue(.epochEnd(epoch: dataEpoch, end), session: session)
+    }
+
+    /// Writes what the kernel takes.
+    package func flush() throws(ConnectionError) {
+        guard isConnected else { return }
+        while hasOutput {
+            // Between two data frames, control messages go first.
+            if headerLeft == 0, body.isEmpty {
+                if controlStart < controlEnd {
+                    let pending = UnsafeRawBufferPointer(rebasing: control[controlStart..<controlEnd])
+                    guard let count = try write(pending) else { return }
+                    controlStart += count
+                    continue
+                }
+                beginFrame()
+            }
+            if headerLeft > 0 {
+                guard let count = try writeFrame() else { return }
+                let ofHeader = min(count, headerLeft)
+                headerLeft -= ofHeader
+                body = UnsafeRawBufferPointer(rebasing: body[(count - ofHeader)...])
+            } else {
+                guard let count = try write(body) else { return }
+                body = UnsafeRawBufferPointer(rebasing: body[count...])
+            }
+            if headerLeft == 0, body.isEmpty, data.isEmpty, endsEpoch { finishEpoch() }
+        }
+    }
+
+    private func beginFrame() {
+        let count = min(Self.chunk, data.count)
+        body = UnsafeRawBufferPointer(rebasing: data[..<count])
+        data = UnsafeRawBufferPointer(rebasing: data[count...])
+        epochLength += UInt64(count)
+        epochChecksum = ckernels_crc32c(epochChecksum, body.baseAddress, count)
+        FrameHeader(type: .data, length: UInt32(count), session: session, epoch: dataEpoch)
+            .encode(into: header, body: UnsafeRawBufferPointer(start: nil, count: 0))
+        headerLeft = FrameHeader.size
+    }
+
+    /// Writes header and body of a data frame in one call.
+    private func writeFrame() throws(ConnectionError) -> Int? {
+        let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
+        let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
+            vectors[0] = iovec(iov_base: rest.baseAddress, iov_len: rest.count)
+            vectors[1] = iovec(iov_base: UnsafeMutableRawPointer(mutating: body.baseAddress), iov_len: body.count)
+            var message = msghdr()
+            message.msg_iov = vectors.baseAddress
+            message.msg_iovlen = 2
+            return sendmsg(socket.raw, &message, Int32(MSG_NOSIGNAL))
+        }
+        return try outcome(of: count)
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) throws(ConnectionError) -> Int? {
+        let count = Glibc.send(socket.raw, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        return try outcome(of: count)
+    }
+
+    /// What a write or read came to: bytes, or nil if the kernel takes or has none now.
+    private func outcome(of count: Int) throws(ConnectionError) -> Int? {
+        if count >= 0 {
+            bytesSent += UInt64(count)
+            return count
+        }
+        let code = errno
+        if code == EAGAIN || code == EINTR { return nil }
+        throw .system(SystemError("write to \(address)", code: code))
+    }
+
+    /// Reads what is there and hands out every whole message.
+    package func receive(_ handle: (_ message: Message, _ session: UInt64) -> Void) throws(ConnectionError) {
+        let free = parser.free
+        let count = recv(socket.raw, free.baseAddress, free.count, Int32(MSG_DONTWAIT))
+        if count == 0 { throw .closed }
+        if count < 0 {
+            let code = errno
+            if code == EAGAIN || code == EINTR { return }
+            throw .system(SystemError("read from \(address)", code: code))
+        }
+        do throws(FrameError) {
+            try parser.received(count, handle)
+        } catch {
+            throw .frame(error)
+        }
+    }
+}
