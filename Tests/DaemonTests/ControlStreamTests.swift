@@ -90,7 +90,9 @@ import Testing
             try UnixSocket.send(Array("HTTP/1.1 200 OK\r\n\r\nhalf".utf8), over: connection)
         }
         let out = try output()
-        #expect(throws: ControlClientError.self) { try ControlClient(path: socket).download("/", to: out.raw) }
+        #expect(throws: ControlClientError.self) {
+            try ControlClient(path: socket).download("/", to: out.raw)
+        }
         try answering.value()
     }
 

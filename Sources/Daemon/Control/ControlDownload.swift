@@ -43,9 +43,14 @@ final class ControlDownload: ChannelInboundHandler {
         case .head(let head):
             status = Int(head.status.code)
             // A body that ends with the connection cannot be told from one cut short.
-            guard head.headers.contains(name: "content-length") || head.headers.contains(name: "transfer-encoding")
+            guard
+                head.headers.contains(name: "content-length")
+                    || head.headers.contains(name: "transfer-encoding")
             else {
-                return fail(.failed(socket: parameters.socket, reason: "the answer does not say where it ends"), context)
+                return fail(
+                    .failed(socket: parameters.socket, reason: "the answer does not say where it ends"),
+                    context
+                )
             }
         case .body(let piece) where status == 200:
             do {

@@ -70,7 +70,8 @@ struct StatusCommand: ParsableCommand {
         if report.statuses.isEmpty {
             Console.put(
                 report.notes.isEmpty
-                    ? "No guest is protected here, and no image is held.\n" : "No process that answers knows a guest.\n"
+                    ? "No guest is protected here, and no image is held.\n"
+                    : "No process that answers knows a guest.\n"
             )
         } else if name == nil {
             Console.put(StatusText.table(report.statuses, style: style))
