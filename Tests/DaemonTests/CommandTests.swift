@@ -178,6 +178,29 @@ import Testing
         #expect(access(file + ".part", F_OK) != 0)
     }
 
+    /// Ctrl-C in the middle: the signal's thread takes the part away.
+    @Test(arguments: [SIGINT, SIGTERM])
+    func anInterruptedExportLeavesNothing(signal: Int32) throws {
+        let gate = EventGate()
+        let server = try standby(export: { sink in
+            try [UInt8](repeating: 9, count: 1 << 20).withUnsafeBytes { try sink($0) }
+            gate.wait()
+        })
+        defer { server.stop() }
+        defer { gate.open() }
+        let file = directory.file("image")
+        let pid = try ChildProcess.spawn(
+            Program.path,
+            ["export", "web1", file],
+            environment: ["REMUSD_RUNTIME_DIR=\(directory.path)", "REMUSD_STATE_DIR=\(directory.path)"]
+        )
+        while (SmallFile.readBytes(file + ".part") ?? []).isEmpty { usleep(10_000) }
+        kill(pid, signal)
+        #expect(ChildProcess.reap(pid) == (128 + signal) << 8)
+        #expect(access(file + ".part", F_OK) != 0)
+        #expect(access(file, F_OK) != 0)
+    }
+
     @Test func guestListAndStop() throws {
         #expect(try program.run("guest", "list").exitCode == 0)
         #expect(try program.run("guest", "stop", "web1").exitCode == 0)
