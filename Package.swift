@@ -42,7 +42,7 @@ let package = Package(
         room(
             "Daemon",
             [
-                "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
+                "CLinux", "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -53,7 +53,7 @@ let package = Package(
         .executableTarget(
             name: "remusd",
             dependencies: [
-                "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
+                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

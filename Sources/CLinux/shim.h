@@ -49,6 +49,12 @@ static inline int CLinux_accept4(int listener, int flags) { return accept4(liste
 
 static inline char **CLinux_environ(void) { return environ; }
 
+// ---- ppoll() is hidden behind _GNU_SOURCE.
+
+static inline int CLinux_ppoll(struct pollfd *entries, unsigned long count, const struct timespec *timeout) {
+    return ppoll(entries, count, timeout, NULL);
+}
+
 // ---- prctl() is variadic.
 
 static inline int CLinux_prctl(int option, unsigned long argument) {

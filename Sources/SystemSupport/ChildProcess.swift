@@ -51,6 +51,40 @@ package enum ChildProcess {
         return pid
     }
 
+    /// Starts `path` as a process that outlives this one and what ends its process group: in a session of its own, with
+    /// /dev/null as standard input and output, and `errors` as standard error (default: ours).
+    package static func spawnDetached(
+        _ path: String,
+        _ arguments: [String],
+        errors: Descriptor? = nil
+    ) throws(SystemError) -> Int32 {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        var none = sigset_t()
+        var all = sigset_t()
+        sigemptyset(&none)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        // POSIX_SPAWN_SETSID is behind _GNU_SOURCE (spawn.h).
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | 0x80))
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
+        var pid: pid_t = 0
+        let failure = withCStrings([path] + arguments) {
+            posix_spawn(&pid, path, &actions, &attributes, $0, CLinux_environ())
+        }
+        guard failure == 0 else { throw SystemError("start \(path)", code: failure) }
+        return pid
+    }
+
     /// Takes the exit status of a child that has ended, waiting for it: what waitpid(2) gives, nil if it is no child.
     @discardableResult
     package static func reap(_ pid: Int32) -> Int32? {
@@ -59,6 +93,17 @@ package enum ChildProcess {
             if waitpid(pid, &status, 0) == pid { return status }
             if errno != EINTR { return nil }
         }
+    }
+
+    /// The environment of this process, as `NAME=value`.
+    package static var environment: [String] {
+        var result: [String] = []
+        var next = CLinux_environ()
+        while let entry = next?.pointee {
+            result.append(String(cString: entry))
+            next = next?.successor()
+        }
+        return result
     }
 
     /// The path of the running program.

@@ -21,6 +21,26 @@ package final class Descriptor: Sendable {
         return Descriptor(owning: copy)
     }
 
+    /// The same file opened anew, for reading only.
+    package func reopenedReadOnly() throws(SystemError) -> Descriptor {
+        let copy = open("/proc/self/fd/\(raw)", O_RDONLY | O_CLOEXEC)
+        guard copy >= 0 else { throw SystemError("open a file for reading") }
+        return Descriptor(owning: copy)
+    }
+
+    /// Waits until something can be read (or the other end is gone), at most until `deadline` of `Clock.monotonic`.
+    /// Sharper than poll(2)'s milliseconds (ppoll(2)).
+    package func waitReadable(until deadline: UInt64) -> Bool {
+        var entry = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        while true {
+            let now = Clock.monotonic
+            let left = deadline > now ? deadline - now : 0
+            var time = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
+            let count = ppoll(&entry, 1, &time, nil)
+            if count >= 0 || errno != EINTR { return count > 0 }
+        }
+    }
+
     /// Switches `O_NONBLOCK` on or off.
     package func setNonBlocking(_ on: Bool) throws(SystemError) {
         let flags = fcntl(raw, F_GETFL)
@@ -32,6 +52,16 @@ package final class Descriptor: Sendable {
     /// Lets a child started with `exec` inherit this descriptor.
     package func setInheritable() throws(SystemError) {
         guard fcntl(raw, F_SETFD, 0) >= 0 else { throw SystemError("make a descriptor inheritable") }
+    }
+}
+
+/// One-way channels between processes (pipe(7)).
+package enum Pipe {
+    /// Both ends, close-on-exec.
+    package static func create() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemError("create a pipe") }
+        return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
     }
 }
 

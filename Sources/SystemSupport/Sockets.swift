@@ -44,6 +44,15 @@ package enum TCP {
         }
     }
 
+    /// Whether `listen` would succeed; does not listen.
+    package static func checkFree(_ address: SocketAddress) throws(SystemError) {
+        try withResolved(address, passive: true) { info throws(SystemError) in
+            let probe = try open(info)
+            try setOption(probe, SOL_SOCKET, SO_REUSEADDR, 1)
+            guard bind(probe.raw, info.ai_addr, info.ai_addrlen) == 0 else { throw SystemError("listen on \(address)") }
+        }
+    }
+
     /// Begins to connect, without waiting; when the socket is writable, `finishConnecting` says how it went.
     package static func startConnecting(to address: SocketAddress) throws(SystemError) -> Descriptor {
         try withResolved(address, passive: false) { info throws(SystemError) in

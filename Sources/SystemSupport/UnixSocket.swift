@@ -14,6 +14,11 @@ package enum UnixSocket {
         return listener
     }
 
+    /// Accepts one connection; nil if none waits and the listener does not block.
+    package static func accept(_ listener: Descriptor) throws(SystemError) -> Descriptor? {
+        try TCP.accept(listener)
+    }
+
     /// Connects to the socket at `path`.
     package static func connect(to path: String) throws(SystemError) -> Descriptor {
         let socket = try open()

@@ -36,4 +36,7 @@ package final class WorkerThread: @unchecked Sendable {
 
     /// Waits until the thread has ended. Once only.
     package func join() { pthread_join(handle, nil) }
+
+    /// Leaves the thread to itself: nobody will join it.
+    package func detach() { pthread_detach(handle) }
 }

@@ -176,7 +176,9 @@ package struct SampleStream: Sendable {
         pieces.append(piece { writer in shared.withUnsafeBytes { writer.appendSharedInfo($0) } })
         for vcpu in 0..<UInt32(2) {
             pieces.append(vcpuPiece(.x86PVVcpuBasic, vcpu, registers(info, epoch)))
-            pieces.append(vcpuPiece(.x86PVVcpuExtended, vcpu, [UInt8](repeating: 0, count: 64)))
+            pieces.append(
+                vcpuPiece(.x86PVVcpuExtended, vcpu, [0, 0, 0, 0, 64] + [UInt8](repeating: 0, count: 59))
+            )
             pieces.append(vcpuPiece(.x86PVVcpuXsave, vcpu, [UInt8](repeating: 3, count: 20)))
             pieces.append(vcpuPiece(.x86PVVcpuMSRs, vcpu, [UInt8](repeating: 0, count: 16)))
         }

@@ -74,6 +74,8 @@ package struct VcpuRecordHeader: Equatable, Sendable {
     package static let size = 8
     /// The largest X86_PV_VCPU_EXTENDED blob a receiver takes.
     package static let maximumExtendedBlob = 128
+    /// Where the X86_PV_VCPU_EXTENDED blob has its own size, a u32.
+    package static let extendedSizeOffset = 4
     /// The smallest X86_PV_VCPU_XSAVE blob: the two feature masks.
     package static let minimumXsaveBlob = 16
     /// Bytes of one entry in X86_PV_VCPU_MSRS: u32 index, u32 reserved, u64 value.

@@ -296,6 +296,7 @@ extension StreamReader {
                 throw error(.reservedBits, "reserved bytes 0", at: pieceStart + UInt64(offset + 4))
             }
         }
+        if type == .x86PVVcpuExtended, strict { try checkExtended(body) }
         let isFirst = mark(vcpu: Int(vcpu), type)
         guard isFirst || !strict else {
             throw error(.duplicateRecord, "one \(type.name) of vcpu \(vcpu) in a checkpoint")
@@ -303,6 +304,20 @@ extension StreamReader {
         guard type == .x86PVVcpuBasic else { return }
         if isFirst { try collectFrames(vcpu: Int(vcpu), base + VcpuRecordHeader.size, info) }
         if vcpu == 0 { note(.vcpu0) }
+    }
+
+    /// The blob of X86_PV_VCPU_EXTENDED tells its own size, except where a legacy stream was converted.
+    private func checkExtended(_ body: UnsafeRawBufferPointer) throws(StreamError) {
+        let offset = VcpuRecordHeader.size + VcpuRecordHeader.extendedSizeOffset
+        guard let base = body.baseAddress, body.count >= offset + 4, domain?.xenMajor != 0 else { return }
+        let told = Int(base.u32(offset))
+        guard told == 0 || told == body.count - VcpuRecordHeader.size else {
+            throw error(
+                .badLength,
+                "\(told) bytes after the vcpu's number as the blob tells, found "
+                    + "\(body.count - VcpuRecordHeader.size)"
+            )
+        }
     }
 
     private func checkVcpuLength(_ type: LibxcRecordType, _ length: Int, _ info: PVInfo) throws(StreamError) {

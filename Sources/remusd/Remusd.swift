@@ -26,7 +26,12 @@ struct Remusd: ParsableCommand {
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
             """,
         version: BuildVersion.text,
+        subcommands: [GuardianCommand.self],
         groupedSubcommands: [
+            CommandGroup(
+                name: "Protect",
+                subcommands: [StandbyCommand.self, ProtectCommand.self]
+            ),
             CommandGroup(
                 name: "Watch",
                 subcommands: [StatusCommand.self, WaitCommand.self]

@@ -32,6 +32,8 @@ package struct ActivatedGuest: Sendable {
 
 /// Turns an image into a running guest on this host (design, "Activation").
 package protocol GuestActivator: Sendable {
+    /// The guest of this name and UUID that runs on this host, if one does.
+    func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest?
     /// Everything that can be checked without touching anything: returns what is missing, empty if it can start.
     func missingResources(for request: ActivationRequest) -> [String]
     /// Starts the guest; returns once it answers. A throw leaves the image as it was and nothing running.

@@ -50,6 +50,19 @@ package struct PageBitmap: ~Copyable {
         for index in words.indices { words[index] |= other.words[index] }
     }
 
+    /// Takes over the pfns of `other` in `start ..< end`.
+    package mutating func move(from other: inout PageBitmap, startingAt start: Int, below end: Int) {
+        precondition(other.pageCount == pageCount && start >= 0 && end <= pageCount)
+        guard start < end else { return }
+        for index in start >> 6...(end - 1) >> 6 {
+            var mask = UInt64.max
+            if index == start >> 6 { mask &= .max << UInt64(start & 63) }
+            if index == (end - 1) >> 6 { mask &= .max >> UInt64(63 - (end - 1) & 63) }
+            words[index] |= other.words[index] & mask
+            other.words[index] &= ~mask
+        }
+    }
+
     /// How many pfns are in the set.
     package var count: Int {
         var sum = 0

@@ -46,8 +46,6 @@ package enum ProtectEvent: Equatable, Sendable {
     case harvested(HarvestResult)
     case cut
     case resumed
-    /// All bytes of an epoch, its end included, were handed to the kernel.
-    case epochSent(UInt64)
     case generationStored(UInt64)
     /// The hypervisor or the plug failed an effect.
     case failed(String)

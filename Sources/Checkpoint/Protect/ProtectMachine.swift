@@ -49,7 +49,8 @@ package struct ProtectMachine {
 
     let settings: ProtectSettings
     var generation: UInt64
-    var session: UInt64
+    /// The session's number, in every frame's header.
+    package internal(set) var session: UInt64
 
     var link = Link.down(retryAt: Instant(nanoseconds: 0))
     var work = Work.idle
@@ -118,7 +119,6 @@ package struct ProtectMachine {
         case .harvested(let result): harvested(result, now, &effects)
         case .cut: wasCut(now, &effects)
         case .resumed: resumed(now, &effects)
-        case .epochSent: break
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)

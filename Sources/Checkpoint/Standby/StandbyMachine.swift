@@ -57,6 +57,20 @@ package struct StandbyMachine {
     /// The connection that replicates, if any.
     package var liveConnection: ConnectionID? { live?.connection }
 
+    /// The session of that connection.
+    package var sessionNumber: UInt64? { live?.hello.session }
+
+    /// Whether a live connection would give way to one with `hello`: it is of the same session (its end was not seen
+    /// yet), or its primary has gone silent.
+    package func yields(to hello: Hello, at now: Instant) -> Bool {
+        live.map { $0.hello.session == hello.session || $0.ended || !primaryIsAlive(at: now) } ?? true
+    }
+
+    /// The connection that one with `hello` replaces.
+    package func replacedConnection(by hello: Hello, at now: Instant) -> ConnectionID? {
+        yields(to: hello, at: now) ? live?.connection : nil
+    }
+
     /// Takes one event at time `now` (boot clock) and appends what has to be done.
     package mutating func handle(
         _ event: StandbyEvent,
@@ -119,7 +133,7 @@ package struct StandbyMachine {
         }
         if let live {
             // The same session from a new connection replaces the old one, whose end was not seen yet.
-            if live.hello.session != hello.session, primaryIsAlive(at: now) {
+            guard yields(to: hello, at: now) else {
                 return refuse(.busy, "another primary replicates this guest now", connection, &effects)
             }
             effects.append(.close(live.connection))

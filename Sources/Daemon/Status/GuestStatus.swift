@@ -18,11 +18,11 @@ package enum GuestState: String, Codable, CaseIterable, Sendable {
     case alone
     /// A newer generation runs elsewhere: this copy may no longer run.
     case outdated
-    /// The same generation runs elsewhere, under another id. A person decides.
+    /// The same generation runs at the standby too, under another id. A person decides.
     case splitBrain = "split-brain"
-    /// A planned end is under way: the standby has not answered yet.
+    /// A planned end is on its way.
     case ending
-    /// Protection ended as planned.
+    /// Protection ended as planned; or (standby) the activated guest is not running any more.
     case ended
 
     // Both.

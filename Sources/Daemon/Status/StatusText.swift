@@ -48,7 +48,13 @@ package enum StatusText {
 
 extension GuestStatus {
     /// Whether a failure now would lose something, of a guest that somebody wanted protected.
-    package var isAtRisk: Bool { !protected && state != .ended && state != .dropped && state != .empty }
+    package var isAtRisk: Bool {
+        switch state {
+        case .ended: !protected && role == .standby
+        case .dropped, .empty: false
+        default: !protected
+        }
+    }
 
     /// The word for people. UNPROTECTED where the guest runs without protection for good, NOT PROTECTED where
     /// protection is wanted and not there.
@@ -56,6 +62,7 @@ extension GuestStatus {
         if protected { return "PROTECTED" }
         return switch state {
         case .alone, .active: "UNPROTECTED, it runs alone"
+        case .ended where role == .standby: "NOT PROTECTED, and the guest activated here runs no more"
         case .ended: "no longer protected, as planned"
         case .dropped: "not held here any more, as planned"
         case .empty: "known here, without an image"

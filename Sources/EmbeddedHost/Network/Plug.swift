@@ -100,6 +100,9 @@ package final class Plug: Sendable {
         wake.signal()
     }
 
+    /// An epoch that was cut and never released is released along with the next one: a new session begins.
+    package func absorb() { monitor.withLock { $0.cut = nil } }
+
     /// Lets everything go and holds nothing any more.
     package func releaseAll() {
         monitor.withLock { state in

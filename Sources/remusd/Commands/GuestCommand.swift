@@ -5,6 +5,6 @@ struct GuestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "guest",
         abstract: "Run, list and stop embedded guests (ordinary processes, for machines without Xen).",
-        subcommands: [GuestListCommand.self, GuestStopCommand.self]
+        subcommands: [GuestRun.self, GuestListCommand.self, GuestStopCommand.self]
     )
 }

@@ -1,0 +1,480 @@
+import CLinux
+import Checkpoint
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+import Transport
+
+/// What an engine needs besides the guest and its output.
+package struct ProtectOptions: Sendable {
+    package var standby: SocketAddress
+    package var settings = ProtectSettings()
+    /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
+    package var stagingPages: Int?
+    /// A file that gets every byte of the stream.
+    package var tee: String?
+
+    package init(standby: SocketAddress) { self.standby = standby }
+}
+
+/// Interprets one guest's `ProtectMachine` on a thread of its own: polls, copies, sends.
+///
+/// From suspend to ack everything happens here, without locks that anybody else holds for long, and without allocating.
+///
+/// Unchecked: everything but `mailbox` and `published` belongs to the thread that calls `run`.
+package final class ProtectEngine: @unchecked Sendable {
+    /// What another thread may read.
+    package struct Snapshot: Sendable {
+        package var status: ProtectStatus
+        package var meters = ProtectMeters()
+        package var syncDone = 0, syncTotal = 0
+        package var heldBytes = 0
+        package var at: Instant
+        package var result: ProtectResult?
+    }
+
+    let guest: any ProtectedGuest
+    let output: any OutputBuffer
+    let options: ProtectOptions
+    let log: Logger
+    private let storeGeneration: (UInt64) throws -> Void
+    private let identity: PrimaryIdentity
+
+    private var machine: ProtectMachine
+    private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
+    private var events: [ProtectEvent] = []
+    private var connection: PrimaryConnection?
+    private let stagingMemory: Mapping
+    private var staging: Staging
+    /// Written and not yet in a committed or staged epoch.
+    private var dirty: PageBitmap
+    /// Sent while the guest ran, in an epoch that is not committed.
+    private var sentLive: PageBitmap
+    private var populated: PageBitmap
+    private var sync: SyncRound?
+    private var tee: StreamTee?
+    private var unstoredGeneration: UInt64?
+    private var retryStoreAt = Instant(nanoseconds: 0)
+
+    private var syncDone = 0
+    private var heldAt = Instant(nanoseconds: 0)
+    private var pauseBegan = Instant(nanoseconds: 0)
+    private var cutAt = Instant(nanoseconds: 0)
+    private var previousCut = Instant(nanoseconds: 0)
+    private var stagedPages = 0
+    private var guestEndSeen = false
+    private var result: ProtectResult?
+
+    private let wakeUp: EventFD
+    private let mailbox = Mutex(false)
+    private let published: Mutex<Snapshot>
+
+    /// One sync round on its way.
+    private struct SyncRound {
+        var epoch: UInt64
+        /// Where to go on; holes come after pages.
+        var nextPage = 0
+        var nextHole: Int?
+        var pages = 0
+    }
+
+    /// An engine for `guest`, which it will not resume or release without the machine's word.
+    /// - Parameters:
+    ///   - machine: its generation is durable already.
+    ///   - storeGeneration: writes a generation down durably.
+    package init(
+        guest: any ProtectedGuest,
+        output: any OutputBuffer,
+        options: ProtectOptions,
+        identity: PrimaryIdentity,
+        generation: UInt64,
+        log: Logger,
+        storeGeneration: @escaping (UInt64) throws -> Void
+    ) throws {
+        self.guest = guest
+        self.output = output
+        self.options = options
+        self.identity = identity
+        self.log = log
+        self.storeGeneration = storeGeneration
+        let pages = guest.description.pageCount
+        machine = ProtectMachine(
+            settings: options.settings,
+            generation: generation,
+            session: UInt64.random(in: 1 ... .max >> 1)
+        )
+        // One record's worth at least, for the rounds that go while the guest runs.
+        let stagingPages = max(options.stagingPages ?? pages, Staging.batch)
+        let state = guest.stateCapacity + guest.description.config.count + 4096
+        stagingMemory = try Mapping.anonymous(count: Staging.capacity(pages: stagingPages, stateCapacity: state))
+        staging = Staging(memory: stagingMemory.bytes, stateCapacity: state)
+        dirty = PageBitmap(pageCount: pages)
+        sentLive = PageBitmap(pageCount: pages)
+        populated = PageBitmap(pageCount: pages)
+        wakeUp = try EventFD()
+        events.reserveCapacity(32)
+        published = Mutex(Snapshot(status: machine.status, at: Instant(nanoseconds: Clock.boot)))
+    }
+
+    /// The newest snapshot. Any thread.
+    package var snapshot: Snapshot { published.withLock { $0 } }
+
+    /// Ends protection in two phases. Any thread; `run` returns when it is done.
+    package func requestUnprotect() {
+        mailbox.withLock { $0 = true }
+        wakeUp.signal()
+    }
+
+    private var now: Instant { Instant(nanoseconds: Clock.boot) }
+
+    // MARK: The loop
+
+    /// Protects until a planned end; returns how it ended. The guest then runs, and nothing of ours is left behind.
+    package func run() -> ProtectResult {
+        do {
+            if let path = options.tee { tee = try StreamTee(path: path) }
+        } catch {
+            log.error("no tee: \(error)")
+        }
+        dispatch(.start(plugWasClosed: output.wasClosed))
+        while true {
+            if let result {
+                publish(true)
+                return result
+            }
+            publish(false)
+            poll(until: machine.nextWake(after: now))
+            if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
+            if !guestEndSeen, let end = guest.ended() {
+                guestEndSeen = true
+                log.warning("the guest ended", metadata: ["reason": "\(end.rawValue)"])
+                dispatch(.guestEnded(end))
+            }
+            if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
+            dispatch(.tick)
+            pump()
+        }
+    }
+
+    /// Waits for the socket, the guest, another thread, or the time.
+    private func poll(until wake: Instant) {
+        var descriptors: (pollfd, pollfd, pollfd) = (
+            pollfd(fd: wakeUp.descriptor.raw, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: guestEndSeen ? -1 : guest.eventDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+        )
+        if connection?.wantsToWrite ?? false { descriptors.2.events = Int16(POLLIN | POLLOUT) }
+        let wait = wake - now
+        var timeout = timespec(
+            tv_sec: Int(wait.nanoseconds / 1_000_000_000),
+            tv_nsec: Int(wait.nanoseconds % 1_000_000_000)
+        )
+        _ = withUnsafeMutablePointer(to: &descriptors) {
+            $0.withMemoryRebound(to: pollfd.self, capacity: 3) { CLinux_ppoll($0, 3, &timeout) }
+        }
+        if descriptors.0.revents != 0 { wakeUp.drain() }
+        if descriptors.2.revents != 0 { progress(descriptors.2.revents) }
+    }
+
+    /// Moves the connection on.
+    private func progress(_ ready: Int16) {
+        guard let connection else { return }
+        do throws(ConnectionError) {
+            if !connection.isConnected {
+                do throws(SystemError) {
+                    try connection.finishConnecting()
+                } catch {
+                    self.connection = nil
+                    return dispatch(.linkLost(.connectFailed(error.description)))
+                }
+                return dispatch(.connected)
+            }
+            if ready & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
+                var strange = false
+                try connection.receive { message, session in
+                    if session == machine.session || session == 0 {
+                        dispatch(.received(message))
+                    } else {
+                        strange = true
+                    }
+                }
+                if strange { dispatch(.linkLost(.violation("a message of another session"))) }
+            }
+            try self.connection?.flush()
+        } catch {
+            lose(error)
+        }
+    }
+
+    private func lose(_ error: ConnectionError) {
+        guard connection != nil else { return }
+        dropConnection()
+        dispatch(.linkLost(.reset(error.description)))
+    }
+
+    private func dropConnection() {
+        connection = nil
+        sync = nil
+    }
+
+    /// Hands over what can be sent next, and writes.
+    private func pump() {
+        while let connection, connection.isConnected {
+            if connection.isDrained, sync != nil, !stageSyncBatch(connection) { return }
+            do throws(ConnectionError) {
+                try connection.flush()
+            } catch {
+                return lose(error)
+            }
+            if sync == nil || !connection.isDrained { return }
+        }
+    }
+
+    // MARK: Events and effects
+
+    private func dispatch(_ event: ProtectEvent) {
+        events.append(event)
+        // An effect's outcome is an event; it waits until the effects before it are done.
+        guard events.count == 1 else { return }
+        var index = 0
+        while index < events.count {
+            machine.handle(events[index], at: now, into: &effects)
+            index += 1
+            var next = 0
+            while next < effects.effects.count {
+                perform(effects.effects[next])
+                next += 1
+            }
+            effects.clear()
+        }
+        events.removeAll(keepingCapacity: true)
+    }
+
+    private func perform(_ effect: ProtectEffect) {
+        switch effect {
+        case .connect: connect()
+        case .disconnect: dropConnection()
+        case .sendHello(let generation, let session, let acked, let valid):
+            sendHello(generation, session, acked, valid)
+        case .send(let message): queue(message)
+        case .startTracking: attempt { () throws(GuestError) in try startTracking() }
+        case .stopTracking: guest.stopDirtyTracking()
+        case .syncRound(let epoch, let whole): attempt { () throws(GuestError) in try beginSync(epoch, whole: whole) }
+        case .requeueSentPages:
+            dirty.formUnion(sentLive)
+            sentLive.removeAll()
+        case .suspend(let deadline): suspend(deadline)
+        case .harvest(_, let deadline): harvest(deadline)
+        case .cut(let epoch):
+            attempt { () throws(GuestError) in
+                try output.cut(epoch: epoch)
+                previousCut = cutAt
+                cutAt = now
+                dirty.removeAll()
+                meter { $0.recordEpoch(pages: stagedPages) }
+                events.append(.cut)
+            }
+        case .resume:
+            attempt { () throws(GuestError) in
+                try guest.resume()
+                let pause = now - pauseBegan
+                meter { $0.recordPause(pause) }
+                events.append(.resumed)
+            }
+        case .sendEpoch(let epoch):
+            meter { $0.pagesSent += stagedPages }
+            tee?.append(staging.bytes, epoch: epoch, log)
+            connection?.send(staging.bytes, epoch: epoch, endsEpoch: true)
+        case .release(let epoch):
+            attempt { () throws(GuestError) in try output.release(epoch: epoch) }
+            sentLive.removeAll()
+            let (commit, latency) = (now - cutAt, now - (epoch == 0 ? cutAt : previousCut))
+            meter { $0.recordCommit(commit, latency: latency) }
+        case .absorb: attempt { () throws(GuestError) in try output.absorb() }
+        case .releaseAll: attempt { () throws(GuestError) in try output.releaseAll() }
+        case .dropAll: attempt { () throws(GuestError) in try output.dropAll() }
+        case .storeGeneration(let generation): store(generation)
+        case .report(let report): ProtectReporting.log(report, standby: options.standby, log)
+        case .finish(let result): self.result = result
+        }
+    }
+
+    private func attempt(_ body: () throws(GuestError) -> Void) {
+        do throws(GuestError) {
+            try body()
+        } catch {
+            // A guest that is gone fails everything; its end is an event of its own.
+            if guestEndSeen || guest.ended() != nil { return }
+            events.append(.failed(error.description))
+        }
+    }
+
+    private func connect() {
+        do throws(SystemError) {
+            connection = try PrimaryConnection(connectingTo: options.standby)
+        } catch {
+            events.append(.linkLost(.connectFailed(error.description)))
+        }
+    }
+
+    private func queue(_ message: Message) {
+        do throws(ConnectionError) {
+            try connection?.queue(message, session: machine.session)
+        } catch {
+            dropConnection()
+            events.append(.linkLost(.reset(error.description)))
+        }
+    }
+
+    private func sendHello(_ generation: UInt64, _ session: UInt64, _ acked: UInt64?, _ valid: Bool) {
+        let guestPages = guest.description.pageCount
+        populated.removeAll()
+        attempt { () throws(GuestError) in try guest.collectPopulated(into: &populated) }
+        queue(
+            .hello(
+                Hello(
+                    guest: guest.description,
+                    generation: generation,
+                    session: session,
+                    ackedEpoch: acked,
+                    imageStillValid: valid,
+                    populatedPages: UInt64(populated.count),
+                    epochCapacity: UInt64(Staging.capacity(pages: 2 * guestPages, stateCapacity: 1 << 20)),
+                    aloneAfter: options.settings.aloneAfter,
+                    bootID: identity.bootID,
+                    host: identity.host,
+                    protectProcess: identity.protectProcess,
+                    guestProcess: identity.guestProcess
+                )
+            )
+        )
+    }
+
+    private func store(_ generation: UInt64) {
+        do {
+            try storeGeneration(generation)
+            unstoredGeneration = nil
+            events.isEmpty ? dispatch(.generationStored(generation)) : events.append(.generationStored(generation))
+        } catch {
+            if unstoredGeneration == nil { log.error("cannot store generation \(generation); output stays held: \(error)") }
+            unstoredGeneration = generation
+            retryStoreAt = now + .seconds(1)
+        }
+    }
+
+    // MARK: Pages
+
+    private func startTracking() throws(GuestError) {
+        dirty.removeAll()
+        sentLive.removeAll()
+        try guest.startDirtyTracking()
+    }
+
+    private func beginSync(_ epoch: UInt64, whole: Bool) throws(GuestError) {
+        sync = SyncRound(epoch: epoch)
+        staging.clear()
+        if whole {
+            populated.removeAll()
+            try guest.collectPopulated(into: &populated)
+            dirty.formUnion(populated)
+            sync?.nextHole = 0
+            syncDone = 0
+            tee?.restart(log)
+            try staging.stageStart(of: guest)
+        } else {
+            try guest.collectDirty(into: &dirty)
+        }
+    }
+
+    /// Stages and hands over the next piece of a sync round; false if the round, or the connection, ended.
+    private func stageSyncBatch(_ connection: PrimaryConnection) -> Bool {
+        guard var round = sync else { return false }
+        // The stream's start is staged already when the first piece is made.
+        if round.nextPage > 0 || round.nextHole == nil { staging.clear() }
+        do throws(GuestError) {
+            if round.nextPage < dirty.pageCount {
+                let from = round.nextPage
+                round.nextPage = try staging.stageBatch(of: dirty, from: from, guest: guest)
+                round.pages += staging.pages
+                syncDone += staging.pages
+                let sent = staging.pages
+                meter { $0.pagesSent += sent }
+                sentLive.move(from: &dirty, startingAt: from, below: round.nextPage)
+            } else if let hole = round.nextHole, hole < populated.pageCount {
+                round.nextHole = staging.stageHoles(of: populated, from: hole)
+            } else {
+                sync = nil
+                dispatch(.syncRoundSent(pages: round.pages))
+                return sync != nil
+            }
+        } catch {
+            sync = nil
+            if guest.ended() == nil { dispatch(.failed(error.description)) }
+            return false
+        }
+        sync = round
+        if !staging.bytes.isEmpty {
+            tee?.append(staging.bytes, epoch: nil, log)
+            connection.send(staging.bytes, epoch: round.epoch, endsEpoch: false)
+        }
+        return true
+    }
+
+    private func suspend(_ deadline: Instant) {
+        do throws(GuestError) {
+            let outcome = try guest.suspend(deadline: deadline)
+            pauseBegan = now
+            events.append(.suspendFinished(outcome))
+        } catch {
+            events.append(.suspendFinished(.refused))
+            log.warning("the guest cannot be suspended: \(error)")
+        }
+    }
+
+    /// Copies every dirty page and the state. The dirty bits stay until the cut: an abandoned checkpoint loses none.
+    private func harvest(_ deadline: Instant) {
+        staging.clear()
+        let result: HarvestResult
+        do throws(GuestError) {
+            try guest.collectDirty(into: &dirty)
+            result = try copyDirty(deadline)
+        } catch {
+            result = .failed(error.description)
+        }
+        if case .whole(let pages) = result { stagedPages = pages } else { meter { $0.abandoned += 1 } }
+        events.append(.harvested(result))
+    }
+
+    private func copyDirty(_ deadline: Instant) throws(GuestError) -> HarvestResult {
+        let count = dirty.count
+        guard staging.fits(pages: count) else { return .overCapacity(pages: count) }
+        var next = 0
+        while next < dirty.pageCount {
+            next = try staging.stageBatch(of: dirty, from: next, guest: guest)
+            if now > deadline { return .late }
+        }
+        try staging.stageCheckpoint(of: guest)
+        return .whole(pages: staging.pages)
+    }
+
+    // MARK: Status
+
+    /// In place: a snapshot that was taken costs one copy, no more.
+    private func meter(_ body: (inout ProtectMeters) -> Void) { published.withLock { body(&$0.meters) } }
+
+    private func publish(_ last: Bool) {
+        let time = now
+        // Asking the plug may cost a round trip.
+        let held: Int? = time - heldAt > .milliseconds(100) ? output.heldBytes() : nil
+        if held != nil { heldAt = time }
+        published.withLock {
+            $0.status = machine.status
+            $0.syncDone = syncDone
+            $0.syncTotal = populated.count
+            if let held { $0.heldBytes = held }
+            $0.at = time
+            if last { $0.result = result }
+        }
+    }
+}

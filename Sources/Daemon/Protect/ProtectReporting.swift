@@ -1,0 +1,60 @@
+import Checkpoint
+import Logging
+import SystemSupport
+
+/// The machine's reports in words.
+enum ProtectReporting {
+    static func log(_ report: ProtectReport, standby: SocketAddress, _ log: Logger) {
+        switch report {
+        case .linkUp(let host): log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
+        case .linkLost(let reason): log.warning("no standby: \(reason)", metadata: ["peer": "\(standby)"])
+        case .syncStarted: log.info("initial sync started; the guest is not protected yet")
+        case .protected: log.notice("protected")
+        case .checkpointAbandoned(let epoch, let reason):
+            log.warning("checkpoint abandoned, the guest runs on: \(reason)", metadata: ["epoch": "\(epoch)"])
+        case .suspendRefused: log.warning("the guest does not suspend; its output stays held")
+        case .operationFailed(let reason): log.error("\(reason)")
+        case .wentAlone(let generation):
+            log.critical(
+                "UNPROTECTED: nobody answered, the guest goes on alone; the standby's image is outdated",
+                metadata: ["generation": "\(generation)"]
+            )
+        case .imageDropped: log.warning("UNPROTECTED: the standby has no image; output goes out at once")
+        case .outdated(let generation):
+            log.critical(
+                "OUTDATED: this copy may no longer run, the guest is active elsewhere; its output is dropped",
+                metadata: ["generation": "\(generation)"]
+            )
+        case .splitBrain(let generation):
+            log.critical(
+                "SPLIT BRAIN: the guest runs here alone and is active at the standby too; nothing was stopped",
+                metadata: ["generation": "\(generation)"]
+            )
+        }
+    }
+
+    /// How a protection ended, for people.
+    static func text(_ result: ProtectResult, generation: UInt64) -> String {
+        switch result {
+        case .ended(let reason, .dropped): "\(words(reason)); the standby dropped its image at generation \(generation + 1)"
+        case .ended(let reason, .kept): "\(words(reason)); the standby keeps its image for remusd activate"
+        case .nothingToDrop(let reason): "\(words(reason)); the standby had no image that could be activated"
+        case .unanswered(.crashed):
+            "the guest crashed and the standby does not answer; its image there is the newest: remusd activate"
+        case .unanswered(let reason):
+            "\(words(reason)); the standby does not answer, its image is outdated by generation \(generation)"
+        case .refused(let refusal): "the standby refused: \(refusal.text)"
+        case .failed(let reason): reason
+        }
+    }
+
+    private static func words(_ reason: PlannedEndReason) -> String {
+        switch reason {
+        case .unprotect: "unprotected"
+        case .shutdown: "the guest shut down"
+        case .reboot: "the guest rebooted"
+        case .crashed: "the guest crashed"
+        case .continueAlone: "the guest goes on alone"
+        }
+    }
+}

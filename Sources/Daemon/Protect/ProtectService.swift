@@ -1,0 +1,278 @@
+import CLinux
+import Checkpoint
+import EmbeddedHost
+import Glibc
+import Histogram
+import Logging
+import Synchronization
+import SystemSupport
+
+/// What `remusd protect` was told to protect: `embedded:web1`.
+package struct GuestReference: Equatable, Sendable, CustomStringConvertible {
+    package let name: GuestName
+
+    /// Parses `embedded:NAME`, the only kind of guest there is without Xen.
+    package init(_ text: String) throws(ValueError) {
+        guard text.hasPrefix("embedded:") else {
+            throw ValueError(kind: "guest", text: text, rightForm: "write embedded:NAME, like embedded:web1")
+        }
+        name = try GuestName(String(text.dropFirst("embedded:".count)))
+    }
+
+    package var description: String { "embedded:\(name)" }
+}
+
+/// `remusd protect`: one guest's protection in this process, with its durable record and its control socket.
+package final class ProtectService: Sendable {
+    package let guest: GuestName
+    private let options: ProtectOptions
+    private let paths: Paths
+    private let engine: ProtectEngine
+    private let tracking: DirtyTracking
+    private let memoryBytes: UInt64
+    private let uuid: GuestUUID
+    private let address: String
+    private let began: String
+    private let ended = Monitor(ProtectResult?.none)
+    private let log: Logger
+
+    /// Takes control of the guest and writes down a generation of its own, without touching the guest's work yet.
+    package init(_ reference: GuestReference, _ options: ProtectOptions, paths: Paths) throws {
+        guest = reference.name
+        self.options = options
+        self.paths = paths
+        var log = Logger(label: "protect")
+        log[metadataKey: "guest"] = "\(reference.name)"
+        self.log = log
+        let handle = try EmbeddedGuest(
+            name: reference.name.description,
+            runtimeDirectory: paths.runtime,
+            tracking: try DirtyTracking.choice(guest: reference.name.description),
+            now: { Instant(nanoseconds: Clock.boot) }
+        )
+        tracking = handle.trackingMethod
+        uuid = handle.description.uuid
+        address = handle.description.address
+        memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
+        began = Timestamp.now
+        let store = GenerationStore(path: paths.primaryRecord(reference.name), handle.description, peer: options.standby)
+        engine = try ProtectEngine(
+            guest: handle,
+            output: handle.output,
+            options: options,
+            identity: PrimaryIdentity(guestPID: handle.pid),
+            generation: try store.begin(),
+            log: log,
+            storeGeneration: store.store
+        )
+    }
+
+    /// Protects until a planned end; blocks. The control socket answers meanwhile.
+    package func run() throws -> ProtectResult {
+        let server = try ControlServer(path: try paths.primarySocket(guest), handler: router.handle)
+        defer { server.stop() }
+        log.notice(
+            "protecting",
+            metadata: [
+                "standby": "\(options.standby)", "interval": "\(options.settings.interval)",
+                "dirty_tracking": "\(tracking.rawValue)",
+            ]
+        )
+        let progress = WorkerProgress(engine, label: "syncing \(guest)")
+        let result = engine.run()
+        progress.end()
+        ended.signal { $0 = result }
+        // Whoever asked to unprotect gets the answer before the socket goes.
+        usleep(100_000)
+        return result
+    }
+
+    /// Begins a planned end; `run` returns when it is done.
+    package func unprotect() { engine.requestUnprotect() }
+
+    /// How a protection ended, for people.
+    package func text(of result: ProtectResult) -> String {
+        ProtectReporting.text(result, generation: engine.snapshot.status.generation)
+    }
+
+    // MARK: Control
+
+    private var router: ControlRouter {
+        var router = ControlRouter()
+        router.on("GET", "/v1/status") { [self] _, _ in .encoding([status]) }
+        router.on("POST", "/v1/unprotect") { [self] _, _ in
+            unprotect()
+            let patience = options.settings.aloneAfter + .seconds(5)
+            let result = ended.wait(until: Clock.monotonic + patience.nanoseconds) { $0 }
+            return .encoding(reply(result))
+        }
+        return router
+    }
+
+    private func reply(_ result: ProtectResult?) -> UnprotectReply {
+        guard let result else {
+            return UnprotectReply(outcome: .pending, message: "the standby has not answered yet; output stays held")
+        }
+        let generation = engine.snapshot.status.generation
+        switch result {
+        case .ended(_, .dropped): return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
+        case .ended(_, .kept): return UnprotectReply(outcome: .ended, peer: "image kept")
+        case .unanswered: return UnprotectReply(outcome: .alone, message: text(of: result))
+        case .nothingToDrop, .refused, .failed: return UnprotectReply(outcome: .ended, message: text(of: result))
+        }
+    }
+
+    /// The guest as `status` shows it.
+    package var status: GuestStatus {
+        let snapshot = engine.snapshot
+        let now = Instant(nanoseconds: Clock.boot)
+        let machine = snapshot.status
+        var status = GuestStatus(
+            guest: guest.description,
+            uuid: uuid.description,
+            role: .primary,
+            state: GuestState(machine.state),
+            protected: machine.protected,
+            generation: machine.generation,
+            session: String(machine.session, radix: 16),
+            epoch: .init(sent: machine.sent ?? 0, acked: machine.acked ?? 0, committed: machine.acked ?? 0),
+            lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
+            heldBytes: UInt64(snapshot.heldBytes),
+            reasons: reasons(machine, now)
+        )
+        let meters = snapshot.meters
+        status.peer = options.standby.description
+        status.address = address
+        status.intervalMs = options.settings.interval.milliseconds
+        status.pages = .init(dirtyLast: UInt64(meters.lastDirty), sentTotal: UInt64(meters.pagesSent))
+        if meters.pause.totalCount > 0 {
+            status.pause = .init(
+                p50: meters.pause.valueAtPercentile(50),
+                p99: meters.pause.valueAtPercentile(99),
+                last: meters.lastPause
+            )
+        }
+        if meters.outputLatency.totalCount > 0 {
+            status.outputLatencyUs = .init(
+                p50: meters.outputLatency.valueAtPercentile(50),
+                p99: meters.outputLatency.valueAtPercentile(99)
+            )
+        }
+        status.dirtyTracking = tracking.rawValue
+        status.memoryBytes = memoryBytes
+        if machine.state == .syncing {
+            status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))
+        }
+        status.since = began
+        return status
+    }
+
+    private func reasons(_ machine: ProtectStatus, _ now: Instant) -> [String] {
+        var reasons: [String] = []
+        switch machine.state {
+        case .protected: break
+        case .starting, .connecting: reasons.append("UNPROTECTED: no session with the standby yet")
+        case .syncing:
+            reasons.append(
+                machine.plugClosed
+                    ? "the initial sync is not complete; output is held" : "UNPROTECTED: the initial sync is not complete"
+            )
+        case .suspendRefused: reasons.append("NOT PROTECTED: the guest does not suspend; its output is held")
+        case .peerLost: reasons.append("NOT PROTECTED: the standby does not answer; output is held")
+        case .alone: reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
+        case .outdated: reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped")
+        case .splitBrain: reasons.append("SPLIT BRAIN: the guest is active at the standby too")
+        case .ending: reasons.append("protection is ending")
+        case .ended: reasons.append("protection has ended")
+        }
+        if let loss = machine.lastLoss, machine.state != .protected { reasons.append(loss) }
+        if let at = machine.aloneAt { reasons.append("goes on alone in \((at - now).rounded) unless the standby answers") }
+        return reasons
+    }
+}
+
+extension GuestState {
+    init(_ state: ProtectState) {
+        switch state {
+        case .starting: self = .starting
+        case .connecting: self = .connecting
+        case .syncing: self = .syncing
+        case .protected: self = .protected
+        case .suspendRefused: self = .suspendRefused
+        case .peerLost: self = .peerLost
+        case .alone: self = .alone
+        case .outdated: self = .outdated
+        case .splitBrain: self = .splitBrain
+        case .ending: self = .ending
+        case .ended: self = .ended
+        }
+    }
+}
+
+/// The primary's durable generation of one guest.
+private struct GenerationStore: Sendable {
+    let path: String
+    let guest: String
+    let uuid: String
+    let peer: String
+
+    init(path: String, _ guest: GuestDescription, peer: SocketAddress) {
+        self.path = path
+        self.guest = guest.name
+        uuid = guest.uuid.description
+        self.peer = peer.description
+    }
+
+    /// Rises with each protect: one more than the record's, or 1 for a guest never seen.
+    func begin() throws -> UInt64 {
+        let known = try PrimaryRecord.load(from: path)
+        let last = known.flatMap { $0.uuid == uuid ? $0.generation : nil } ?? 0
+        try store(last + 1)
+        return last + 1
+    }
+
+    func store(_ generation: UInt64) throws {
+        try PrimaryRecord(guest: guest, uuid: uuid, generation: generation, session: nil, peer: peer).store(at: path)
+    }
+}
+
+/// Shows the initial sync's progress while an engine runs.
+private final class WorkerProgress: Sendable {
+    private let stop: EventFD?
+    private let thread: WorkerThread?
+
+    init(_ engine: ProtectEngine, label: String) {
+        let stop = try? EventFD()
+        self.stop = stop
+        guard let stop else {
+            thread = nil
+            return
+        }
+        thread = try? WorkerThread("progress") {
+            var line: ProgressLine?
+            while true {
+                var entry = pollfd(fd: stop.descriptor.raw, events: Int16(POLLIN), revents: 0)
+                if poll(&entry, 1, 100) > 0 { break }
+                let snapshot = engine.snapshot
+                let page = UInt64(guestPageSize)
+                let (done, total) = (UInt64(snapshot.syncDone) * page, UInt64(snapshot.syncTotal) * page)
+                if snapshot.status.state == .syncing {
+                    line = line ?? ProgressLine(label: label)
+                    line?.update(done: min(done, total), total: total)
+                } else if snapshot.status.state == .protected {
+                    line?.finish(done: total, total: total)
+                    line = nil
+                } else {
+                    line?.abandon()
+                    line = nil
+                }
+            }
+            line?.abandon()
+        }
+    }
+
+    func end() {
+        stop?.signal()
+        thread?.join()
+    }
+}

@@ -1,0 +1,127 @@
+import CLinux
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+
+/// The daemon's link to its guardian. Starts one where none runs; one that died is replaced and given everything again.
+final class GuardianClient: Sendable {
+    private struct State {
+        var socket: Descriptor
+        var pid: Int32
+        /// What the guardian is to hold.
+        var held: [String: [Descriptor]] = [:]
+    }
+
+    private let path: String
+    private let log = Logger(label: "standby")
+    private let state: Mutex<State>
+
+    /// Connects to the guardian at `path`, or starts one.
+    init(path: String) throws(SystemError) {
+        self.path = path
+        let (socket, pid) = try Self.connect(path)
+        state = Mutex(State(socket: socket, pid: pid))
+    }
+
+    /// The guardian's process number.
+    var pid: Int32 { state.withLock { $0.pid } }
+
+    /// Has `files` held under `key`.
+    func hold(_ key: String, _ files: [Descriptor]) throws(SystemError) {
+        try state.withLock { state throws(SystemError) in
+            state.held[key] = files
+            try request(&state, .hold, key, files)
+        }
+    }
+
+    /// Has `key` forgotten.
+    func drop(_ key: String) {
+        state.withLock { state in
+            state.held[key] = nil
+            try? request(&state, .drop, key, [])
+        }
+    }
+
+    /// Everything a guardian kept from an earlier daemon.
+    func takeAll() throws(SystemError) -> [(key: String, files: [Descriptor])] {
+        try state.withLock { state throws(SystemError) in
+            try Self.send(.list, "", [], state.socket)
+            var names: [UInt8] = []
+            while names.last != 0 { names += try Self.receive(state.socket, 4096).bytes }
+            var result: [(String, [Descriptor])] = []
+            var index = 0
+            while index < names.count, names[index] != 0 {
+                let end = index + 1 + Int(names[index])
+                guard end < names.count else { throw SystemError("understand the guardian", code: EPROTO) }
+                let key = String(decoding: names[(index + 1)..<end], as: UTF8.self)
+                index = end
+                try Self.send(.take, key, [], state.socket)
+                let files = try Self.receive(state.socket, 1).descriptors
+                state.held[key] = files
+                result.append((key, files))
+            }
+            return result
+        }
+    }
+
+    private func request(
+        _ state: inout State,
+        _ operation: GuardianOperation,
+        _ key: String,
+        _ files: [Descriptor]
+    ) throws(SystemError) {
+        do throws(SystemError) {
+            try Self.send(operation, key, files, state.socket)
+            _ = try Self.receive(state.socket, 1)
+        } catch {
+            log.warning("the guardian is gone (\(error)); starting another")
+            (state.socket, state.pid) = try Self.connect(path)
+            for (key, files) in state.held {
+                try Self.send(.hold, key, files, state.socket)
+                _ = try Self.receive(state.socket, 1)
+            }
+        }
+    }
+
+    private static func send(
+        _ operation: GuardianOperation,
+        _ key: String,
+        _ files: [Descriptor],
+        _ socket: Descriptor
+    ) throws(SystemError) {
+        let bytes = [operation.rawValue, UInt8(key.utf8.count)] + Array(key.utf8)
+        try UnixSocket.send(bytes, descriptors: files, over: socket)
+    }
+
+    private static func receive(
+        _ socket: Descriptor,
+        _ capacity: Int
+    ) throws(SystemError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
+        var entry = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, 5000) > 0, let answer = try UnixSocket.receive(from: socket, capacity: capacity),
+            !answer.bytes.isEmpty
+        else { throw SystemError("hear from the guardian", code: ETIMEDOUT) }
+        return answer
+    }
+
+    private static func connect(_ path: String) throws(SystemError) -> (Descriptor, Int32) {
+        if let socket = try? UnixSocket.connect(to: path) { return (socket, try identify(socket)) }
+        // Its own log: whoever reads the daemon's output must not wait for the guardian to end.
+        let raw = open(path + ".log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        let errors = raw >= 0 ? Descriptor(owning: raw) : nil
+        _ = try ChildProcess.spawnDetached(ChildProcess.ownPath, ["guardian", "--socket", path], errors: errors)
+        for _ in 0..<500 {
+            if let socket = try? UnixSocket.connect(to: path) { return (socket, try identify(socket)) }
+            usleep(10_000)
+        }
+        throw SystemError("start a guardian at \(path)", code: ETIMEDOUT)
+    }
+
+    private static func identify(_ socket: Descriptor) throws(SystemError) -> Int32 {
+        try send(.identify, "", [], socket)
+        let bytes = try receive(socket, 4).bytes
+        guard bytes.count == 4 else { throw SystemError("understand the guardian", code: EPROTO) }
+        return Int32(bitPattern: bytes.enumerated().reduce(0) { $0 | UInt32($1.element) << (8 * $1.offset) })
+    }
+}

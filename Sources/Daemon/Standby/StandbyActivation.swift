@@ -1,0 +1,184 @@
+import Checkpoint
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+
+/// `remusd activate`: decide, write down, start. It refuses before the grant and never after.
+extension StandbyGuest {
+    /// How often a start is tried before the caller is told to try again.
+    private static let startAttempts = 3
+
+    /// Activates the guest, or says why not. Blocks until it answers.
+    func activate(_ request: ActivateRequest, with activator: any GuestActivator) -> ActivateReply {
+        noticeEndOfGuest()
+        let decision = decide(request)
+        guard case .allowed(let generation) = decision else { return refusal(decision) }
+        let plan = state.withLock { state in state.image.map { makePlan(request, $0) } }
+        guard let plan else { return refusal(.noConsistentImage("there is no committed image of this guest here")) }
+        let missing = activator.missingResources(for: plan)
+        guard missing.isEmpty else {
+            return reply(.resourcesMissing, "the guest cannot be started here: \(missing[0])", reasons: missing)
+        }
+        if request.dryRun {
+            return reply(.wouldActivate, "nothing stands in the way of generation \(generation)", generation: generation)
+        }
+        // Nobody else uses the image's memory from here on; a session that ends now is waited for.
+        return session.withLock { _ in
+            guard case .allowed(let generation) = decide(request) else { return refusal(decide(request)) }
+            return grantAndStart(plan, generation, activator)
+        }
+    }
+
+    private func decide(_ request: ActivateRequest) -> ActivationDecision {
+        let order = ActivationOrder(
+            confirmFenced: request.confirmFenced,
+            ifGeneration: request.ifGeneration,
+            acceptRollback: request.acceptRollback
+        )
+        let watch = state.withLock { $0.primaryWatch }
+        let gone = watch?.primaryGoneSince
+        return state.withLock { state in
+            if state.imageTrouble != nil, state.image == nil, !state.machine.runsHere {
+                return .noConsistentImage(state.imageTrouble ?? "")
+            }
+            return state.machine.decide(order, primaryGoneSince: gone, at: Self.now)
+        }
+    }
+
+    private func makePlan(_ request: ActivateRequest, _ stored: StoredImage) -> ActivationRequest {
+        let image = stored.image
+        return ActivationRequest(
+            description: GuestDescription(
+                name: name.description,
+                uuid: image.uuid,
+                kind: image.kind,
+                pageCount: image.layout.pageCount,
+                address: image.address,
+                config: []
+            ),
+            memoryDescriptor: stored.storage.memoryFile.raw,
+            stateRecords: Array(image.state),
+            address: request.listen
+        )
+    }
+
+    private func grantAndStart(
+        _ plan: ActivationRequest,
+        _ generation: UInt64,
+        _ activator: any GuestActivator
+    ) -> ActivateReply {
+        let (facts, image) = state.withLock { state in
+            let known = state.machine.facts
+            let id = known.state == .active ? known.activationID : UInt64.random(in: 1 ... .max)
+            return (state.machine.activated(as: generation, id: id), state.image)
+        }
+        guard let image else { return refusal(.noConsistentImage("the image is gone")) }
+        var plan = plan
+        plan.stateRecords = Array(image.image.state)
+        do {
+            try state.withLock { state in
+                try store(facts, state)
+                state.machine.adopt(facts, runsHere: true, imageConsumed: false)
+                state.activating = true
+            }
+        } catch {
+            return reply(.tryAgain, "the activation cannot be written down: \(error)")
+        }
+        image.image.startAttempted = true
+        var reason = ""
+        for attempt in 1...Self.startAttempts {
+            do throws(GuestError) {
+                let started = try activator.start(plan)
+                return succeed(started, facts)
+            } catch {
+                reason = error.reason
+                log.error("start failed: \(reason)", metadata: ["attempt": "\(attempt)"])
+            }
+        }
+        image.image.startAttempted = false
+        state.withLock { state in
+            state.machine.adopt(facts, runsHere: false, imageConsumed: false)
+            state.activating = false
+        }
+        let text = "the guest is granted to this host at generation \(generation) but did not start: \(reason); try again"
+        return reply(.tryAgain, text, generation: generation, reasons: [reason])
+    }
+
+    private func succeed(_ started: ActivatedGuest, _ facts: StandbyFacts) -> ActivateReply {
+        let epoch = state.withLock { state in
+            let epoch = state.image?.image.epoch
+            state.activated = started
+            state.activatedProcess = try? ProcessHandle(pid: started.pid)
+            state.address = started.address
+            state.activating = false
+            state.machine.adopt(facts, runsHere: true, imageConsumed: true)
+            // The memory is the guest's own now.
+            state.image = nil
+            try? store(facts, state)
+            return epoch
+        }
+        guardian.drop(name.description)
+        log.notice("active", metadata: ["generation": "\(facts.generation)", "address": "\(started.address)"])
+        var answer = reply(.active, "the guest is active here", generation: facts.generation)
+        answer.epoch = epoch
+        answer.address = started.address
+        return answer
+    }
+
+    /// An activated guest that has ended since runs here no more.
+    func noticeEndOfGuest() {
+        state.withLock { state in
+            guard state.machine.runsHere, !state.activating, state.activatedProcess?.hasEnded ?? true else { return }
+            state.machine.runsHere = false
+            state.activated = nil
+            state.imageTrouble = "the guest was activated here and has ended"
+        }
+    }
+
+    // MARK: Answers
+
+    private func refusal(_ decision: ActivationDecision) -> ActivateReply {
+        switch decision {
+        case .allowed: return reply(.tryAgain, "the situation changed; try again")
+        case .alreadyActive:
+            if state.withLock({ $0.activating }) { return reply(.tryAgain, "an activation is on its way") }
+            var answer = reply(.active, "the guest is active here already")
+            answer.address = state.withLock { $0.activated?.address }
+            return answer
+        case .primaryAlive:
+            return reply(.primaryAlive, "the primary is alive: it was heard within the last second")
+        case .noConsistentImage(let text): return reply(.noConsistentImage, text)
+        case .fencingUnconfirmed(let text): return reply(.fencingUnconfirmed, text)
+        case .generationMismatch(let text):
+            let dropped = state.withLock { $0.machine.facts.state == .dropped }
+            return reply(dropped ? .imageDropped : .generationMismatch, text)
+        case .mayBeOlder(let span):
+            let text = """
+                the image may be older than what clients saw, by up to \(span.rounded): the primary may have gone on \
+                alone; if that is acceptable, add --accept-rollback
+                """
+            return reply(.mayRollBack, text)
+        }
+    }
+
+    private func reply(
+        _ outcome: ActivateOutcome,
+        _ message: String,
+        generation: UInt64? = nil,
+        reasons: [String] = []
+    ) -> ActivateReply {
+        state.withLock { state in
+            let image = state.image?.image
+            return ActivateReply(
+                guest: name.description,
+                outcome: outcome,
+                generation: generation ?? image?.generation ?? state.machine.facts.generation,
+                epoch: image?.epoch,
+                imageAgeMs: image.map { (Self.now - $0.sealedAt).milliseconds },
+                message: message,
+                reasons: reasons.isEmpty && outcome.exitCode != 0 ? [message] : reasons
+            )
+        }
+    }
+}

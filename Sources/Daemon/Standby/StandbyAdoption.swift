@@ -1,0 +1,83 @@
+import Checkpoint
+import Logging
+import Synchronization
+import SystemSupport
+
+/// What a starting standby finds: images that a guardian kept, records on disk, guests that run.
+struct StandbyAdoption {
+    private let paths: Paths
+    private let guardian: GuardianClient
+    private let activator: any GuestActivator
+    private let log: Logger
+
+    init(_ paths: Paths, _ guardian: GuardianClient, _ activator: any GuestActivator, _ log: Logger) {
+        self.paths = paths
+        self.guardian = guardian
+        self.activator = activator
+        self.log = log
+    }
+
+    /// Every guest that is known here.
+    func guests() throws -> [StandbyGuest] {
+        var images: [GuestName: StoredImage] = [:]
+        for (key, files) in try guardian.takeAll() {
+            let name = try GuestName(key)
+            do {
+                images[name] = try StoredImage.adopt(files)
+            } catch {
+                log.error("the guardian's image cannot be adopted and is dropped: \(error)", metadata: ["guest": "\(key)"])
+                guardian.drop(key)
+            }
+        }
+        let names = Set(images.keys).union(paths.guestsWithStandbyRecord())
+        return try names.sorted().map { try guest($0, images[$0]) }
+    }
+
+    private func guest(_ name: GuestName, _ found: StoredImage?) throws -> StandbyGuest {
+        let record = try StandbyRecord.load(from: paths.standbyRecord(name))
+        var facts = record.map { StandbyFacts($0) } ?? StandbyFacts()
+        let uuid = found?.image.uuid ?? record.flatMap { GuestUUID($0.uuid) }
+        var image = found
+        var running: ActivatedGuest?
+        var trouble: String?
+        if facts.state == .active {
+            running = uuid.flatMap { activator.runningGuest(named: name.description, uuid: $0) }
+            if running != nil {
+                image = nil
+            } else if image?.image.startAttempted == true {
+                image = nil
+                trouble = "the guest was started from its image and is not running any more"
+            }
+        } else if let generation = image?.image.generation {
+            if facts.state == .dropped, generation < facts.generation {
+                // Dropped durably, and the daemon died before the guardian was told.
+                image = nil
+            } else if facts.state != .crashed {
+                facts.state = .image
+                facts.generation = max(facts.generation, generation)
+            }
+        }
+        if found != nil, image == nil { guardian.drop(name.description) }
+        var machine = StandbyMachine(facts: facts, image: image?.facts, host: PrimaryIdentity.hostName)
+        machine.runsHere = running != nil
+        let guest = StandbyGuest(name: name, paths: paths, guardian: guardian, machine: machine, image: image)
+        guest.state.withLock { state in
+            state.uuid = uuid
+            state.imageTrouble = trouble
+            if let running {
+                state.activated = running
+                state.activatedProcess = try? ProcessHandle(pid: running.pid)
+                state.address = running.address
+            } else if let address = record?.address, image == nil {
+                state.address = address
+            }
+        }
+        if let image {
+            log.notice(
+                "adopted an image",
+                metadata: ["guest": "\(name)", "generation": "\(image.image.generation)", "epoch": "\(image.image.epoch ?? 0)"]
+            )
+        }
+        return guest
+    }
+}

@@ -1,0 +1,180 @@
+import Checkpoint
+import Logging
+import Synchronization
+import SystemSupport
+import Transport
+import XenStream
+
+/// One guest's standby: interprets its `StandbyMachine`, owns its images.
+///
+/// Two locks. `state` is short and guards everything in `State`. `session` is held by whoever uses the image's memory
+/// for longer: a replicating connection, or an activation.
+final class StandbyGuest: Sendable {
+    struct State {
+        var machine: StandbyMachine
+        /// The committed image.
+        var image: StoredImage?
+        /// The one that receives epoch 0.
+        var incoming: StoredImage?
+        var connections: [ConnectionID: StandbyConnection] = [:]
+        var uuid: GuestUUID?
+        var address = ""
+        var activated: ActivatedGuest?
+        var activatedProcess: ProcessHandle?
+        var activating = false
+        /// When this host saw the last of the primary's processes end.
+        var primaryWatch: PrimaryWatch?
+        var effects = EffectBuffer<StandbyEffect>()
+        var imageTrouble: String?
+    }
+
+    let name: GuestName
+    let paths: Paths
+    let guardian: GuardianClient
+    let log: Logger
+    let state: Mutex<State>
+    let session = Mutex(())
+
+    init(name: GuestName, paths: Paths, guardian: GuardianClient, machine: StandbyMachine, image: StoredImage?) {
+        self.name = name
+        self.paths = paths
+        self.guardian = guardian
+        var log = Logger(label: "standby")
+        log[metadataKey: "guest"] = "\(name)"
+        self.log = log
+        var state = State(machine: machine, image: image)
+        state.uuid = image?.image.uuid
+        state.address = image?.image.address ?? ""
+        state.primaryWatch = image.map { PrimaryWatch($0.image, sawItLive: false) }
+        self.state = Mutex(state)
+    }
+
+    static var now: Instant { Instant(nanoseconds: Clock.boot) }
+
+    /// Memory that this guest's images really use.
+    var usedBytes: UInt64 {
+        state.withLock { ($0.image?.storage.populatedBytes ?? 0) + ($0.incoming?.storage.populatedBytes ?? 0) }
+    }
+
+    /// Feeds the machine one event and does what it wants; `applies` tells the epoch to apply, if any, which the caller
+    /// does without the lock.
+    func handle(_ event: StandbyEvent) throws -> UInt64? {
+        try state.withLock { try handle(event, &$0) }
+    }
+
+    private func handle(_ event: StandbyEvent, _ state: inout State) throws -> UInt64? {
+        state.effects.clear()
+        state.machine.handle(event, at: Self.now, into: &state.effects)
+        var applies: UInt64?
+        var next = 0
+        while next < state.effects.effects.count {
+            let effect = state.effects.effects[next]
+            next += 1
+            if case .apply(let epoch) = effect { applies = epoch } else { try perform(effect, event, &state) }
+        }
+        return applies
+    }
+
+    private func perform(_ effect: StandbyEffect, _ event: StandbyEvent, _ state: inout State) throws {
+        switch effect {
+        case .send(let message, let connection):
+            let number = state.machine.sessionNumber ?? 0
+            // A peer that is gone is noticed by the connection's own thread.
+            try? state.connections[connection]?.send(message, session: number)
+        case .close(let connection): state.connections[connection]?.shutDown()
+        case .store(let facts): try store(facts, state)
+        case .beginImage:
+            guard case .hello(let hello, _, _) = event else { return }
+            state.incoming = try StoredImage.create(for: hello)
+            noteHello(hello, &state)
+        case .continueImage:
+            guard case .hello(let hello, _, _) = event, let image = state.image else { return }
+            image.image.notePrimary(hello)
+            noteHello(hello, &state)
+        case .discardIncoming: state.incoming = nil
+        case .seal(let epoch):
+            let stored = epoch == 0 ? state.incoming : state.image
+            stored?.image.seal(epoch, length: sealedLength.load(ordering: .relaxed), at: Self.now)
+        case .adoptIncoming:
+            guard let incoming = state.incoming else { return }
+            // The guardian has it before the primary is told.
+            try guardian.hold(name.description, incoming.storage.files)
+            state.image = incoming
+            state.incoming = nil
+        case .dropImage:
+            guardian.drop(name.description)
+            state.image = nil
+        case .noteEchoedBeat(let beat):
+            state.incoming?.image.lastEchoedBeat = beat
+            state.image?.image.lastEchoedBeat = beat
+        case .report(let report): report.log(to: log)
+        case .apply: break
+        }
+    }
+
+    /// Bytes of the epoch that is about to be sealed; written and read by the session's thread.
+    let sealedLength = Atomic<Int>(0)
+
+    private func noteHello(_ hello: Hello, _ state: inout State) {
+        state.uuid = hello.guest.uuid
+        state.address = hello.guest.address
+        state.primaryWatch = PrimaryWatch(hello, sawItLive: true)
+    }
+
+    func store(_ facts: StandbyFacts, _ state: State) throws {
+        let record = StandbyRecord(
+            guest: name.description,
+            uuid: state.uuid?.description ?? "",
+            generation: facts.generation,
+            state: StandbyRecord.State(facts.state),
+            activatedFrom: facts.activatedFrom,
+            id: facts.activationID == 0 ? nil : String(facts.activationID, radix: 16),
+            address: state.activated?.address ?? state.address
+        )
+        try record.store(at: paths.standbyRecord(name))
+    }
+}
+
+extension StandbyRecord.State {
+    init(_ state: StandbyFacts.State) {
+        switch state {
+        case .dropped: self = .dropped
+        case .image: self = .image
+        case .crashed: self = .crashed
+        case .active: self = .active
+        }
+    }
+}
+
+extension StandbyFacts {
+    init(_ record: StandbyRecord) {
+        let state: State
+        switch record.state {
+        case .dropped: state = .dropped
+        case .image: state = .image
+        case .crashed: state = .crashed
+        case .active: state = .active
+        }
+        self.init(
+            state: state,
+            generation: record.generation,
+            activationID: record.id.flatMap { UInt64($0, radix: 16) } ?? 0,
+            activatedFrom: record.activatedFrom
+        )
+    }
+}
+
+extension StandbyReport {
+    func log(to log: Logger) {
+        switch self {
+        case .sessionStarted(let host, let epoch?):
+            log.notice("session resumed", metadata: ["primary": "\(host)", "epoch": "\(epoch)"])
+        case .sessionStarted(let host, nil): log.notice("session started", metadata: ["primary": "\(host)"])
+        case .sessionLost(let reason): log.warning("session lost: \(reason)")
+        case .imageCommitted(let generation):
+            log.notice("image committed", metadata: ["generation": "\(generation)"])
+        case .refused(let reason, let text): log.warning("refused: \(text)", metadata: ["reason": "\(reason)"])
+        case .plannedEnd(let reason): log.notice("planned end", metadata: ["reason": "\(reason)"])
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import Checkpoint
+import CLinux
+import EmbeddedHost
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+import Transport
+import XenStream
+
+/// What a standby is started with.
+package struct StandbyOptions: Sendable {
+    package var listen: SocketAddress
+    /// Most memory for images and epochs; nil takes what is available at the start, less a tenth.
+    package var memoryCeiling: UInt64?
+    package var paths: Paths
+
+    package init(listen: SocketAddress, paths: Paths) {
+        self.listen = listen
+        self.paths = paths
+    }
+}
+
+/// The standby daemon: listens for primaries, keeps their guests' images, activates them when told to.
+package final class StandbyService: Sendable {
+    /// An epoch larger than this gives its buffer's memory back once it is applied.
+    static let trimAbove = 256 << 20
+    /// Connections at once; a peer beyond that is closed unheard.
+    private static let connectionLimit = 64
+
+    package let options: StandbyOptions
+    /// Where primaries connect, with the port the kernel chose.
+    package let address: SocketAddress
+    package let memoryCeiling: UInt64
+    let activator: any GuestActivator
+    let guardian: GuardianClient
+    private let listener: Descriptor
+    private let stopping: EventFD
+    private let guests: Mutex<[GuestName: StandbyGuest]>
+    private let connections = Atomic<Int>(0)
+    private let nextConnection = Atomic<UInt64>(1)
+    let log = Logger(label: "standby")
+
+    /// Adopts what a guardian kept of an earlier daemon, and listens.
+    package init(_ options: StandbyOptions, activator: any GuestActivator) throws {
+        self.options = options
+        self.activator = activator
+        listener = try TCP.listen(on: options.listen)
+        try listener.setNonBlocking(true)
+        address = try TCP.localAddress(of: listener)
+        memoryCeiling = options.memoryCeiling ?? Self.availableMemory / 10 * 9
+        guardian = try GuardianClient(path: try options.paths.guardianSocket())
+        stopping = try EventFD()
+        var found: [GuestName: StandbyGuest] = [:]
+        for guest in try StandbyAdoption(options.paths, guardian, activator, log).guests() { found[guest.name] = guest }
+        guests = Mutex(found)
+    }
+
+    /// MemAvailable (proc(5), /proc/meminfo), in bytes.
+    static var availableMemory: UInt64 {
+        let lines = (SmallFile.read("/proc/meminfo") ?? "").split(separator: "\n")
+        let line = lines.first { $0.hasPrefix("MemAvailable:") }
+        let kib = line?.split(separator: " ").dropFirst().first.flatMap { UInt64($0) }
+        return (kib ?? 0) * 1024
+    }
+
+    /// The guardian's process number.
+    package var guardianPID: Int32 { guardian.pid }
+
+    // MARK: Connections
+
+    /// Accepts primaries until `stop`.
+    package func run() {
+        while true {
+            var entries = [
+                pollfd(fd: stopping.descriptor.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
+            ]
+            _ = poll(&entries, 2, -1)
+            if entries[0].revents != 0 { return }
+            do {
+                while let socket = try TCP.accept(listener) { accept(socket) }
+            } catch {
+                log.error("\(error)")
+                usleep(100_000)
+            }
+        }
+    }
+
+    /// Ends `run`. Images stay with the guardian; primaries hold their output and come back.
+    package func stop() { stopping.signal() }
+
+    private func accept(_ socket: Descriptor) {
+        guard connections.add(1, ordering: .relaxed).newValue <= Self.connectionLimit else {
+            connections.subtract(1, ordering: .relaxed)
+            log.warning("too many connections; one was closed")
+            return
+        }
+        let id = nextConnection.add(1, ordering: .relaxed).oldValue
+        do {
+            let connection = try StandbyConnection(socket)
+            let thread = try WorkerThread("session-\(id)") { [self] in
+                StandbySession(connection: connection, id: id, service: self).run()
+                connections.subtract(1, ordering: .relaxed)
+            }
+            thread.detach()
+        } catch {
+            connections.subtract(1, ordering: .relaxed)
+            log.error("cannot serve a connection: \(error)")
+        }
+    }
+
+    // MARK: Guests
+
+    /// The guest of a hello, known or new. A name belongs to one UUID as long as there is an image or a running guest.
+    func guest(for hello: Hello) throws -> StandbyGuest {
+        let name = try GuestName(hello.guest.name)
+        return try guests.withLock { guests in
+            if let known = guests[name] {
+                try known.check(uuid: hello.guest.uuid)
+                return known
+            }
+            let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
+            let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
+            let machine = StandbyMachine(facts: facts ?? StandbyFacts(), image: nil, host: PrimaryIdentity.hostName)
+            let guest = StandbyGuest(name: name, paths: options.paths, guardian: guardian, machine: machine, image: nil)
+            guests[name] = guest
+            return guest
+        }
+    }
+
+    /// The guest called `name`.
+    func guest(named name: String) -> StandbyGuest? {
+        guests.withLock { guests in guests.first { $0.key.text == name }?.value }
+    }
+
+    /// All guests, by name.
+    var allGuests: [StandbyGuest] { guests.withLock { $0.values.sorted { $0.name < $1.name } } }
+
+    // MARK: Memory
+
+    /// What a reader of a peer's stream may cost.
+    var budgets: ReaderBudgets {
+        var budgets = ReaderBudgets()
+        budgets.bufferedLength = UInt32(ImageLayout.emulatorCapacity)
+        return budgets
+    }
+
+    /// Bytes that all images really use.
+    var usedMemory: UInt64 { allGuests.reduce(0) { $0 + $1.usedBytes } }
+
+    /// Whether the guest of `hello` fits, known before its first epoch is accepted.
+    func memory(for hello: Hello, _ guest: StandbyGuest) -> MemoryVerdict {
+        let others = allGuests.filter { $0 !== guest }.reduce(0) { $0 + $1.usedBytes }
+        // An older image stays until the new one is whole, if it may still be needed.
+        let older = hello.imageStillValid ? guest.usedBytes : 0
+        let pages = min(hello.populatedPages, UInt64(hello.guest.pageCount))
+        return MemoryVerdict(
+            ceiling: memoryCeiling,
+            used: others + older,
+            needed: pages * UInt64(guestPageSize) + (1 << 20)
+        )
+    }
+
+    /// The most pages that `guest`'s image may hold now.
+    func pageLimit(for guest: StandbyGuest) -> Int {
+        let others = allGuests.filter { $0 !== guest }.reduce(0) { $0 + $1.usedBytes }
+        return Int((memoryCeiling > others ? memoryCeiling - others : 0) / UInt64(guestPageSize))
+    }
+}
+
+extension StandbyGuest {
+    /// Refuses a guest that has this one's name and is another.
+    func check(uuid: GuestUUID) throws(GuestError) {
+        let (known, inUse) = state.withLock { ($0.uuid, $0.image != nil || $0.machine.runsHere) }
+        guard let known, known != uuid, inUse else { return }
+        throw GuestError(
+            guest: name.description,
+            reason: "another guest of this name (UUID \(known)) has an image here; rename one or unprotect the other"
+        )
+    }
+}

@@ -1,0 +1,180 @@
+import Checkpoint
+import Logging
+import Synchronization
+import SystemSupport
+import Transport
+import XenStream
+
+/// One accepted connection, on a thread of its own, from hello to its end.
+struct StandbySession {
+    let connection: StandbyConnection
+    let id: ConnectionID
+    let service: StandbyService
+    private let log = Logger(label: "standby")
+    /// A peer that says nothing gets nothing, not even a thread for long. Milliseconds.
+    private static let helloDeadline: Int32 = 5000
+
+    init(connection: StandbyConnection, id: ConnectionID, service: StandbyService) {
+        self.connection = connection
+        self.id = id
+        self.service = service
+    }
+
+    /// Serves the connection until it ends.
+    func run() {
+        do {
+            let hello = try receiveHello()
+            let guest = try service.guest(for: hello)
+            serve(hello, guest)
+        } catch {
+            log.warning("connection refused: \(error)", metadata: ["peer": "\(connection.peer)"])
+            let refusal = Refusal(reason: Self.reason(error), generation: 0, text: "\(error)")
+            try? connection.send(.refuse(refusal), session: 0)
+        }
+    }
+
+    private static func reason(_ error: any Error) -> RefusalReason {
+        if case ConnectionError.frame(.noCommonVersion) = error { return .noCommonVersion }
+        return error is ConnectionError || error is ValueError ? .violation : .failure
+    }
+
+    private func receiveHello() throws -> Hello {
+        guard connection.waitForFrame(milliseconds: Self.helloDeadline) else {
+            throw ConnectionError.system(SystemError("hear a hello from \(connection.peer)", code: 110))
+        }
+        var buffer = ControlBuffer()
+        let header = try buffer.receiveHeader(from: connection)
+        guard header.type == .hello, case .hello(let hello) = try buffer.receiveMessage(header, from: connection) else {
+            throw ConnectionError.frame(.badBody(header.type, "a connection begins with a hello"))
+        }
+        return hello
+    }
+
+    private func serve(_ hello: Hello, _ guest: StandbyGuest) {
+        guest.state.withLock { $0.connections[id] = connection }
+        defer { guest.state.withLock { $0.connections[id] = nil } }
+        // A new connection of the same session takes the old one's place; any other is refused while that one lives.
+        guest.state.withLock { state in
+            if let old = state.machine.replacedConnection(by: hello, at: StandbyGuest.now) {
+                state.connections[old]?.shutDown()
+            }
+        }
+        let refusesAnyhow = guest.state.withLock { $0.machine.liveConnection != nil && !$0.machine.yields(to: hello, at: StandbyGuest.now) || $0.machine.runsHere || $0.activating }
+        if refusesAnyhow {
+            _ = try? guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
+            return
+        }
+        guest.session.withLock { _ in
+            do {
+                _ = try guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
+                guard guest.state.withLock({ $0.machine.liveConnection == id }) else { return }
+                try replicate(guest)
+            } catch {
+                report(error, guest)
+            }
+            _ = try? guest.handle(.connectionLost(id))
+        }
+    }
+
+    private func report(_ error: any Error, _ guest: StandbyGuest) {
+        switch error {
+        case let error as EpochError:
+            if case .overMemoryCeiling = error {
+                _ = try? guest.handle(.failure(.noMemory, "\(error)", on: id))
+            } else {
+                _ = try? guest.handle(.violation("\(error)", on: id))
+            }
+        case ConnectionError.frame(let error): _ = try? guest.handle(.violation("\(error)", on: id))
+        case is ConnectionError: guest.log.info("connection ended: \(error)", metadata: ["peer": "\(connection.peer)"])
+        default: _ = try? guest.handle(.failure(.failure, "\(error)", on: id))
+        }
+    }
+
+    /// Receives epochs and messages until the connection ends.
+    private func replicate(_ guest: StandbyGuest) throws {
+        let stored = guest.state.withLock { $0.machine.isSyncing ? $0.incoming : $0.image }
+        guard let stored else { return }
+        var assembler = try EpochAssembler(
+            image: stored.image,
+            budgets: service.budgets,
+            pageLimit: service.pageLimit(for: guest)
+        )
+        var buffer = ControlBuffer()
+        let number = stored.image.session
+        while true {
+            guard connection.waitForFrame(milliseconds: 50) else {
+                _ = try guest.handle(.tick)
+                guard isLive(guest) else { return }
+                continue
+            }
+            let header = try buffer.receiveHeader(from: connection)
+            guard header.session == number else {
+                throw ConnectionError.frame(.badBody(header.type, "it belongs to another session"))
+            }
+            if header.type == .data {
+                let count = Int(header.length)
+                // After a planned end, what was on its way is not wanted any more.
+                guard isLive(guest) else { return }
+                try connection.read(into: assembler.space(count))
+                try assembler.received(count, epoch: header.epoch)
+                _ = try guest.handle(.tick)
+                continue
+            }
+            let message = try buffer.receiveMessage(header, from: connection)
+            guard case .epochEnd(let epoch, let end) = message else {
+                _ = try guest.handle(.received(message, on: id))
+                guard isLive(guest) else { return }
+                continue
+            }
+            let length = try assembler.finish(end, epoch: epoch)
+            guest.sealedLength.store(length, ordering: .relaxed)
+            if let applies = try guest.handle(.epochWhole(epoch, on: id)) {
+                try stored.image.applySealed(applies) { _ = try? guest.handle(.tick) }
+                if length > StandbyService.trimAbove { stored.storage.trimEpochBuffer() }
+            }
+            assembler.limitPages(service.pageLimit(for: guest))
+        }
+    }
+
+    private func isLive(_ guest: StandbyGuest) -> Bool {
+        guest.state.withLock { $0.machine.liveConnection == id }
+    }
+}
+
+/// One control frame on its way in. Grows to the largest frame once.
+private struct ControlBuffer: ~Copyable {
+    private let header = UnsafeMutableRawBufferPointer.allocate(byteCount: FrameHeader.size, alignment: 16)
+    private var body = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 16)
+
+    init() {}
+
+    deinit {
+        header.deallocate()
+        body.deallocate()
+    }
+
+    mutating func receiveHeader(from connection: StandbyConnection) throws -> FrameHeader {
+        try connection.read(into: header)
+        do {
+            return try FrameHeader(decoding: UnsafeRawBufferPointer(header))
+        } catch {
+            throw ConnectionError.frame(error)
+        }
+    }
+
+    mutating func receiveMessage(_ frame: FrameHeader, from connection: StandbyConnection) throws -> Message {
+        let count = Int(frame.length)
+        if body.count < count {
+            body.deallocate()
+            body = .allocate(byteCount: count, alignment: 16)
+        }
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: body[..<count])
+        try connection.read(into: bytes)
+        do {
+            try frame.check(UnsafeRawBufferPointer(header), body: UnsafeRawBufferPointer(bytes))
+            return try Message(frame, body: UnsafeRawBufferPointer(bytes))
+        } catch {
+            throw ConnectionError.frame(error)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import Checkpoint
+import Synchronization
+import SystemSupport
+
+extension StandbyGuest {
+    /// The guest as `status` shows it.
+    func status(ceiling: UInt64, used: UInt64) -> GuestStatus {
+        noticeEndOfGuest()
+        let gone = state.withLock { $0.primaryWatch }?.primaryGoneSince
+        let now = Self.now
+        return state.withLock { state in
+            let machine = state.machine
+            let decision = machine.decide(ActivationOrder(), primaryGoneSince: gone, at: now)
+            var status = GuestStatus(
+                guest: name.description,
+                uuid: state.uuid?.description ?? "",
+                role: .standby,
+                state: Self.stateName(state, now),
+                generation: machine.facts.generation,
+                session: (machine.sessionNumber ?? state.image?.image.session).map { String($0, radix: 16) }
+            )
+            if let image = state.image?.image, let epoch = image.epoch {
+                status.generation = max(image.generation, machine.runsHere ? machine.facts.generation : 0)
+                status.epoch = .init(sent: epoch, acked: epoch, committed: epoch)
+                status.imageAgeMs = (now - image.sealedAt).milliseconds
+                status.lastAckAgeMs = status.imageAgeMs
+                status.populatedBytes = UInt64(image.populatedPages * guestPageSize)
+                status.memoryBytes = UInt64(image.layout.memorySize)
+                status.peer = image.primaryHost
+                status.protected = machine.primaryIsAlive(at: now)
+            }
+            if let incoming = state.incoming?.image {
+                let total = UInt64(incoming.layout.pageCount)
+                status.sync = .init(donePages: UInt64(incoming.populatedPages), totalPages: total)
+            }
+            if case .allowed = decision { status.mayActivate = state.imageTrouble == nil }
+            status.reasons = Self.reasons(state, decision)
+            status.address = state.activated?.address ?? (state.address.isEmpty ? nil : state.address)
+            status.memoryCeilingBytes = ceiling
+            status.memoryUsedBytes = used
+            return status
+        }
+    }
+
+    private static func stateName(_ state: borrowing State, _ now: Instant) -> GuestState {
+        let machine = state.machine
+        if state.activating { return .activating }
+        if machine.runsHere { return .active }
+        if machine.primaryIsAlive(at: now) { return machine.isSyncing ? .syncing : .standby }
+        switch machine.facts.state {
+        case .active: return .ended
+        case .crashed: return .crashed
+        case .dropped: return state.image == nil ? (machine.facts.generation == 0 ? .empty : .dropped) : .peerLost
+        case .image: return state.image == nil ? .empty : .peerLost
+        }
+    }
+
+    private static func reasons(_ state: borrowing State, _ decision: ActivationDecision) -> [String] {
+        var reasons: [String] = []
+        if let trouble = state.imageTrouble { reasons.append(trouble) }
+        switch decision {
+        case .allowed, .alreadyActive: break
+        case .primaryAlive: break
+        case .noConsistentImage(let text), .fencingUnconfirmed(let text), .generationMismatch(let text):
+            reasons.append(text)
+        case .mayBeOlder(let span):
+            reasons.append("the image may be older than what clients saw, by up to \(span.rounded): --accept-rollback")
+        }
+        if let lost = state.machine.lostReason, state.machine.liveConnection == nil { reasons.append(lost) }
+        return reasons
+    }
+}

@@ -1,0 +1,151 @@
+import Checkpoint
+import Glibc
+import SystemSupport
+
+/// Starts an image as an embedded guest: a child process that maps the image's memory file and reads its registers.
+package final class EmbeddedActivator: GuestActivator {
+    private let executable: String
+    private let runtimeDirectory: String
+
+    /// How long a guest may take to say that it serves.
+    private static let startLimit: Int32 = 10_000
+
+    /// - Parameters:
+    ///   - executable: the `remusd` to run as the guest.
+    ///   - runtimeDirectory: where the guest will have its control socket; handed on as REMUSD_RUNTIME_DIR.
+    package init(runtimeDirectory: String, executable: String = ChildProcess.ownPath) {
+        self.executable = executable
+        self.runtimeDirectory = runtimeDirectory
+    }
+
+    package func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest? {
+        let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
+        guard let guest = GuestLink.described(path), guest.uuid == uuid else { return nil }
+        return ActivatedGuest(address: guest.address, pid: guest.pid)
+    }
+
+    package func missingResources(for request: ActivationRequest) -> [String] {
+        var missing: [String] = []
+        let description = request.description
+        let name = description.name
+        if GuestLink.isAnswered(EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)) {
+            missing.append("a guest named \(name) runs here already")
+        }
+        let place = request.address ?? description.address
+        if let address = SocketAddress(place) {
+            do { try TCP.checkFree(address) } catch { missing.append("address \(place): \(error)") }
+        } else {
+            missing.append("address '\(place)' is not of the form ADDRESS:PORT")
+        }
+        let size = description.pageCount * guestPageSize
+        if !EmbeddedGuestConfiguration.memoryRange.contains(size) {
+            missing.append("\(size) bytes of RAM are not 16MiB to 8GiB")
+        }
+        var info = stat()
+        if fstat(request.memoryDescriptor, &info) != 0 || Int(info.st_size) != size {
+            missing.append("the image's memory file is not of the guest's \(size) bytes")
+        }
+        switch GuestRegisters.find(inStateRecords: request.stateRecords) {
+        case nil: missing.append("the image's state holds no registers of an embedded guest")
+        case let registers? where registers.memorySize != UInt64(size):
+            missing.append("the image's registers are of a guest with \(registers.memorySize) bytes of RAM")
+        case _?: break
+        }
+        return missing
+    }
+
+    package func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
+        let name = request.description.name
+        guard let registers = GuestRegisters.find(inStateRecords: request.stateRecords) else {
+            throw GuestError(guest: name, reason: "the image's state holds no registers of an embedded guest")
+        }
+        do {
+            let pipe = try Pipe.create()
+            let pid = try spawn(request, registers, ready: pipe.write)
+            return try awaitReady(pid, pipe.read, name)
+        } catch let error as GuestError {
+            throw error
+        } catch {
+            throw GuestError(guest: name, reason: "\(error)")
+        }
+    }
+
+    private func spawn(
+        _ request: ActivationRequest,
+        _ registers: GuestRegisters,
+        ready: Descriptor
+    ) throws(SystemError) -> Int32 {
+        let description = request.description
+        let copy = fcntl(request.memoryDescriptor, F_DUPFD_CLOEXEC, 3)
+        guard copy >= 0 else { throw SystemError("duplicate the image's descriptor") }
+        let memory = Descriptor(owning: copy)
+        let block = try Memfd.create(name: "registers", size: GuestRegisters.size)
+        let mapping = try Mapping.shared(block, count: GuestRegisters.size)
+        registers.encode(to: mapping.base)
+        var arguments = ["guest", "run", description.name]
+        arguments += ["--memory", String(description.pageCount * guestPageSize)]
+        arguments += ["--listen", request.address ?? description.address, "--uuid", "\(description.uuid)"]
+        arguments += ["--adopt-memory-fd", "3", "--adopt-registers-fd", "4", "--ready-fd", "5"]
+        var environment = ChildProcess.environment.filter { !$0.hasPrefix("REMUSD_RUNTIME_DIR=") }
+        environment.append("REMUSD_RUNTIME_DIR=\(runtimeDirectory)")
+        return try ChildProcess.spawn(
+            executable,
+            arguments,
+            inherited: [3: memory, 4: block, 5: ready],
+            environment: environment
+        )
+    }
+
+    /// Reads the child's one line. Anything but "ready" ends the child.
+    private func awaitReady(_ pid: Int32, _ pipe: Descriptor, _ name: String) throws(GuestError) -> ActivatedGuest {
+        let deadline = Clock.monotonic + UInt64(Self.startLimit) * 1_000_000
+        var line: [UInt8] = []
+        var reason = "it did not say that it is ready within \(Self.startLimit / 1000) s"
+        reading: while line.count < 4096 {
+            let now = Clock.monotonic
+            guard now < deadline else { break }
+            var entry = pollfd(fd: pipe.raw, events: Int16(POLLIN), revents: 0)
+            guard poll(&entry, 1, Int32((deadline - now) / 1_000_000) + 1) > 0 else { continue }
+            var byte: UInt8 = 0
+            switch read(pipe.raw, &byte, 1) {
+            case 1 where byte == UInt8(ascii: "\n"):
+                let text = String(decoding: line, as: UTF8.self)
+                if text.hasPrefix("ready ") {
+                    ChildReaper.watch(pid)
+                    return ActivatedGuest(address: String(text.dropFirst(6)), pid: pid)
+                }
+                reason = text.hasPrefix("error ") ? String(text.dropFirst(6)) : "it said: \(text)"
+                break reading
+            case 1: line.append(byte)
+            case 0:
+                reason = "it ended before it was ready"
+                break reading
+            default: break
+            }
+        }
+        kill(pid, SIGKILL)
+        ChildProcess.reap(pid)
+        throw GuestError(guest: name, reason: "cannot start the image: \(reason)")
+    }
+
+    /// In the child: takes over the descriptors that `start` gave it.
+    package static func adopted(
+        memory: Int32,
+        registers: Int32
+    ) throws(SystemError) -> (memory: Descriptor, registers: GuestRegisters) {
+        let file = Descriptor(owning: memory)
+        let block = try Mapping.shared(Descriptor(owning: registers), count: GuestRegisters.size)
+        guard let registers = GuestRegisters(UnsafeRawBufferPointer(block.bytes)) else {
+            throw SystemError("read the registers that came with the image", code: EINVAL)
+        }
+        return (file, registers)
+    }
+}
+
+/// Takes the exit status of guests that were started here, so that none stays a zombie.
+private enum ChildReaper {
+    static func watch(_ pid: Int32) {
+        let thread = try? WorkerThread("reap-\(pid)") { ChildProcess.reap(pid) }
+        thread?.detach()
+    }
+}

@@ -1,0 +1,198 @@
+import ArgumentParser
+import Checkpoint
+import Daemon
+import Glibc
+import SystemSupport
+
+/// `remusd protect`
+struct ProtectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "protect",
+        abstract: "Checkpoint a running guest to a standby, many times a second.",
+        discussion: """
+            Stays in the foreground until protection ends; Ctrl-C and SIGTERM are 'remusd unprotect': the standby drops \
+            its image first, then held output goes out. A standby that is away is waited for; until it has the guest's \
+            whole image the guest runs UNPROTECTED, and 'remusd status' says so. When the standby is lost, output is held; \
+            after --alone-after the guest goes on alone, and is protected again when the standby returns.
+
+            REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
+
+            EXIT CODES
+              0   protection ended as planned
+              1   the guest crashed, or cannot be protected
+              64  the command line makes no sense
+              69  no such guest runs here, or something else protects it already
+              75  the standby refused, or did not answer when protection ended: its image there is outdated
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
+            """
+    )
+
+    @Argument(help: "The guest: embedded:NAME.", transform: { try GuestReference($0) })
+    var guest: GuestReference
+
+    @Option(name: .customLong("to"), help: "The standby, ADDRESS:PORT.", transform: SocketAddress.argument)
+    var standby: SocketAddress
+
+    @Option(help: "From suspend to suspend (default: 50ms).", transform: TimeSpan.argument)
+    var interval: TimeSpan = .milliseconds(50)
+
+    @Option(help: "Longest time the guest stays suspended; a longer checkpoint is abandoned (default: 500ms).", transform: TimeSpan.argument)
+    var maxPause: TimeSpan = .milliseconds(500)
+
+    @Option(help: "Longest wait for the standby's acknowledgement; then it counts as failing (default: 2s).", transform: TimeSpan.argument)
+    var maxHold: TimeSpan = .seconds(2)
+
+    @Option(help: "Longest time the guest may take to suspend (default: 1s).", transform: TimeSpan.argument)
+    var suspendTimeout: TimeSpan = .seconds(1)
+
+    @Option(help: "Time without the standby after which the guest goes on alone (default: 10s).", transform: TimeSpan.argument)
+    var aloneAfter: TimeSpan = .seconds(10)
+
+    @Option(help: "Most memory for the pages of one checkpoint (default: the guest's RAM).", transform: ByteSize.argument)
+    var maxStaging: ByteSize?
+
+    @Option(help: ArgumentHelp("Write every byte of the stream to a file as well, for 'remusd inspect'.", valueName: "file"))
+    var tee: String?
+
+    @Flag(help: "Allow unencrypted replication to an address that is not loopback.")
+    var insecurePlaintext = false
+
+    @Flag(help: "Go on in the background, logging to REMUSD_RUNTIME_DIR/primary-NAME.log.")
+    var detach = false
+
+    @Option(help: ArgumentHelp("With --detach: return when this is reached.", valueName: "protected"))
+    var wait: DetachGoal?
+
+    @Option(help: "With --wait: how long (default: 1m).", transform: TimeSpan.argument)
+    var timeout: TimeSpan = .seconds(60)
+
+    func validate() throws {
+        try PlaintextRule.check(standby, option: "--to", allowed: insecurePlaintext)
+        guard interval >= .milliseconds(1) else { throw ValidationError("--interval \(interval): give 1ms or more.") }
+        guard maxPause >= .milliseconds(1), maxHold >= .milliseconds(10), suspendTimeout >= .milliseconds(1) else {
+            throw ValidationError("--max-pause, --max-hold and --suspend-timeout: give at least 1ms, 10ms and 1ms.")
+        }
+        guard aloneAfter >= .milliseconds(1500) else {
+            throw ValidationError("--alone-after \(aloneAfter): give 1500ms or more, so that a short loss is told from a long one.")
+        }
+        if wait != nil, !detach { throw ValidationError("--wait goes with --detach.") }
+    }
+
+    func run() throws {
+        if detach { return try runDetached() }
+        TerminationSignal.ignore([SIGPIPE])
+        Log.bootstrap()
+        let paths = try Console.paths()
+        let service = Monitor(ProtectService?.none)
+        let asked = Monitor(false)
+        let waiter = try SignalWaiter { _ in
+            asked.withLock { $0 = true }
+            service.withLock { $0 }?.unprotect()
+        }
+        defer { withExtendedLifetime(waiter) {} }
+        let protection: ProtectService
+        do {
+            try paths.create()
+            protection = try ProtectService(guest, options, paths: paths)
+        } catch let error as GuestError {
+            throw Console.failure("\(error)", code: Exit.unavailable)
+        } catch let error as RecordError {
+            throw Console.failure("\(error)", code: Exit.configuration)
+        } catch {
+            throw Console.failure("\(error)", code: 1)
+        }
+        service.withLock { $0 = protection }
+        if asked.withLock({ $0 }) { protection.unprotect() }
+        let result: ProtectResult
+        do {
+            result = try protection.run()
+        } catch {
+            throw Console.failure("\(error)", code: Exit.unavailable)
+        }
+        try finish(result, protection.text(of: result))
+    }
+
+    private func finish(_ result: ProtectResult, _ text: String) throws {
+        switch result {
+        case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .failed:
+            throw Console.failure("\(guest.name): \(text)", code: 1)
+        case .ended, .nothingToDrop: Console.put("\(guest.name): \(text)\n")
+        case .unanswered, .refused: throw Console.failure("\(guest.name): \(text)", code: Exit.tryAgain)
+        }
+    }
+
+    private var options: ProtectOptions {
+        var options = ProtectOptions(standby: standby)
+        options.settings.interval = interval
+        options.settings.maxPause = maxPause
+        options.settings.maxHold = maxHold
+        options.settings.suspendTimeout = suspendTimeout
+        options.settings.aloneAfter = aloneAfter
+        options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
+        options.tee = tee
+        return options
+    }
+
+    // MARK: In the background
+
+    private func runDetached() throws {
+        let paths = try Console.paths()
+        let pid: Int32
+        let log = paths.primaryLog(guest.name)
+        do {
+            try paths.create()
+            let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+            guard raw >= 0 else { throw SystemError("write \(log)") }
+            // The command line as it was given, but for what only this process does.
+            pid = try ChildProcess.spawnDetached(
+                ChildProcess.ownPath,
+                Self.withoutDetaching(Array(CommandLine.arguments.dropFirst())),
+                errors: Descriptor(owning: raw)
+            )
+        } catch {
+            throw Console.failure("\(error)", code: Exit.configuration)
+        }
+        let process = try? ProcessHandle(pid: pid)
+        let deadline = Clock.monotonic + timeout.nanoseconds
+        let client = ControlClient(path: try paths.primarySocket(guest.name))
+        while true {
+            if process?.hasEnded ?? true {
+                let code = ChildProcess.reap(pid).map { ($0 >> 8) & 0xFF } ?? 1
+                let last = (SmallFile.read(log) ?? "").split(separator: "\n").last.map(String.init) ?? ""
+                throw Console.failure("protection did not start: \(last) (log: \(log))", code: code == 0 ? 1 : code)
+            }
+            if let status = try? client.get("/v1/status", as: [GuestStatus].self).first {
+                if wait == nil || status.state == .protected {
+                    return Console.put("protecting \(guest.name) in the background: pid \(pid), log \(log)\n")
+                }
+            }
+            guard Clock.monotonic < deadline else {
+                throw Console.failure(
+                    "\(guest.name) is not protected after \(timeout); pid \(pid) goes on trying: 'remusd status \(guest.name)', log \(log)",
+                    code: Exit.tryAgain
+                )
+            }
+            usleep(20_000)
+        }
+    }
+
+    private static func withoutDetaching(_ arguments: [String]) -> [String] {
+        var result: [String] = []
+        var skip = false
+        for argument in arguments {
+            if skip {
+                skip = false
+            } else if argument == "--wait" || argument == "--timeout" {
+                skip = true
+            } else if argument != "--detach", !argument.hasPrefix("--wait="), !argument.hasPrefix("--timeout=") {
+                result.append(argument)
+            }
+        }
+        return result
+    }
+}
+
+/// What `protect --detach --wait` waits for.
+enum DetachGoal: String, CaseIterable, ExpressibleByArgument {
+    case protected
+}

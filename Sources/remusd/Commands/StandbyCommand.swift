@@ -1,0 +1,111 @@
+import ArgumentParser
+import Daemon
+import EmbeddedHost
+import Glibc
+import SystemSupport
+
+/// `remusd standby`
+struct StandbyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "standby",
+        abstract: "Keep the images of guests that primaries protect.",
+        discussion: """
+            Runs in the foreground until it is stopped (Ctrl-C, SIGTERM). It keeps each guest's image up to date at every \
+            commit and never takes over by itself: see 'remusd activate'. The images are also held by a guardian process \
+            that outlives this one; a standby that is started again adopts them, and sessions go on where they were.
+
+            EXIT CODES
+              0   stopped
+              64  the command line makes no sense
+              73  the address cannot be listened on, or another standby runs here
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
+            """
+    )
+
+    @Option(help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.", transform: SocketAddress.argument)
+    var listen: SocketAddress
+
+    @Option(
+        help: "Most memory for all images (default: nine tenths of what is available now).",
+        transform: ByteSize.argument
+    )
+    var memoryCeiling: ByteSize?
+
+    @Flag(help: "Allow unencrypted replication over an address that is not loopback.")
+    var insecurePlaintext = false
+
+    func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
+
+    func run() throws {
+        TerminationSignal.ignore([SIGPIPE])
+        Log.bootstrap()
+        let paths = try Console.paths()
+        let stopped = EventLatch()
+        let waiter = try SignalWaiter { _ in stopped.set() }
+        defer { withExtendedLifetime(waiter) {} }
+        do {
+            try paths.create()
+        } catch {
+            throw Console.failure("\(error)", code: Exit.configuration)
+        }
+        // Taken before anything else: two standbys must not share a guardian.
+        let lock: FileLock
+        do {
+            lock = try FileLock(at: paths.runtime + "/standby.lock")
+        } catch {
+            throw Console.failure("another standby runs with \(paths.runtime): stop it first (\(error))", code: Exit.cannotCreate)
+        }
+        defer { withExtendedLifetime(lock) {} }
+        var options = StandbyOptions(listen: listen, paths: paths)
+        options.memoryCeiling = memoryCeiling?.bytes
+        let service: StandbyService
+        let server: ControlServer
+        do {
+            service = try StandbyService(options, activator: EmbeddedActivator(runtimeDirectory: paths.runtime))
+            server = try ControlServer(path: try paths.standbySocket(), handler: service.router.handle)
+        } catch let error as RecordError {
+            throw Console.failure("\(error)", code: Exit.configuration)
+        } catch {
+            throw Console.failure("\(error)", code: Exit.cannotCreate)
+        }
+        stopped.whenSet { service.stop() }
+        Console.put(
+            "standby ready on \(service.address) (memory ceiling \(ByteSize(bytes: service.memoryCeiling).rounded), "
+                + "pid \(getpid()), guardian \(service.guardianPID))\n"
+        )
+        service.run()
+        server.stop()
+    }
+}
+
+/// Runs an action once a signal has come, even if it came first.
+private final class EventLatch: Sendable {
+    private let state = Monitor((isSet: false, action: (@Sendable () -> Void)?.none))
+
+    func set() {
+        let action = state.withLock { state in
+            state.isSet = true
+            return state.action
+        }
+        action?()
+    }
+
+    func whenSet(_ action: @escaping @Sendable () -> Void) {
+        let isSet = state.withLock { state in
+            state.action = action
+            return state.isSet
+        }
+        if isSet { action() }
+    }
+}
+
+/// Guest memory crosses a network in the clear only when somebody says so.
+enum PlaintextRule {
+    static func check(_ address: SocketAddress, option: String, allowed: Bool) throws {
+        guard !address.isLoopback, !allowed else { return }
+        throw ValidationError(
+            "\(option) \(address) is not a loopback address, and replication is not encrypted: anyone on the way could read "
+                + "the guest's memory. If the network is yours alone, add --insecure-plaintext."
+        )
+    }
+}
