@@ -22,7 +22,10 @@ struct StandbyCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.", transform: SocketAddress.argument)
+    @Option(
+        help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.",
+        transform: SocketAddress.argument
+    )
     var listen: SocketAddress
 
     @Option(
@@ -53,7 +56,10 @@ struct StandbyCommand: ParsableCommand {
         do {
             lock = try FileLock(at: paths.runtime + "/standby.lock")
         } catch {
-            throw Console.failure("another standby runs with \(paths.runtime): stop it first (\(error))", code: Exit.cannotCreate)
+            throw Console.failure(
+                "another standby runs with \(paths.runtime): stop it first (\(error))",
+                code: Exit.cannotCreate
+            )
         }
         defer { withExtendedLifetime(lock) {} }
         var options = StandbyOptions(listen: listen, paths: paths)
@@ -61,7 +67,10 @@ struct StandbyCommand: ParsableCommand {
         let service: StandbyService
         let server: ControlServer
         do {
-            service = try StandbyService(options, activator: EmbeddedActivator(runtimeDirectory: paths.runtime))
+            service = try StandbyService(
+                options,
+                activator: EmbeddedActivator(runtimeDirectory: paths.runtime)
+            )
             server = try ControlServer(path: try paths.standbySocket(), handler: service.router.handle)
         } catch let error as RecordError {
             throw Console.failure("\(error)", code: Exit.configuration)
