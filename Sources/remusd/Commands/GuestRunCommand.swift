@@ -1,4 +1,5 @@
 import ArgumentParser
+import Daemon
 import Checkpoint
 import EmbeddedHost
 import Glibc
@@ -85,6 +86,14 @@ struct GuestRun: ParsableCommand {
             host.stop()
         }
         watcher.detach()
+        // A guest without its control socket is still a guest.
+        var control: ControlServer?
+        do {
+            control = try EmbeddedGuestControl.serve(host, paths: Paths())
+        } catch {
+            put(STDERR_FILENO, "remusd: guest \(name): no status and no stop by command: \(error)\n")
+        }
+        defer { control?.stop() }
         try host.run {
             put(STDOUT_FILENO, "guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
             tell(starter, "ready \(host.address)\n")
