@@ -37,7 +37,9 @@ struct GuestRun: ParsableCommand {
     func validate() throws {
         let isNameChar = { (c: Character) in c.isASCII && (c.isLetter || c.isNumber || "._-".contains(c)) }
         guard !name.isEmpty, name.count <= 48, name.allSatisfy(isNameChar), name.first != "." else {
-            throw ValidationError("'\(name)' is no guest name: use up to 48 letters, digits, '.', '-' and '_'.")
+            throw ValidationError(
+                "'\(name)' is no guest name: use up to 48 letters, digits, '.', '-' and '_'."
+            )
         }
         guard SocketAddress(listen) != nil else {
             throw ValidationError("'\(listen)' is no address: write ADDRESS:PORT, like 127.0.0.1:6400.")
@@ -78,7 +80,10 @@ struct GuestRun: ParsableCommand {
             runtimeDirectory: runtimeDirectory
         )
         if let adoptMemoryFd, let adoptRegistersFd {
-            configuration.adopted = try EmbeddedActivator.adopted(memory: adoptMemoryFd, registers: adoptRegistersFd)
+            configuration.adopted = try EmbeddedActivator.adopted(
+                memory: adoptMemoryFd,
+                registers: adoptRegistersFd
+            )
         }
         let host = try EmbeddedGuestHost(configuration)
         let watcher = try WorkerThread("signals") {
@@ -118,7 +123,9 @@ struct MemorySize: ExpressibleByArgument, CustomStringConvertible {
 
     init?(argument: String) {
         for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where argument.hasSuffix(unit) {
-            guard let count = Int(argument.dropLast(unit.count)), (0...1 << 30).contains(count) else { return nil }
+            guard let count = Int(argument.dropLast(unit.count)), (0...1 << 30).contains(count) else {
+                return nil
+            }
             self.init(bytes: count << shift)
             return
         }
@@ -127,7 +134,8 @@ struct MemorySize: ExpressibleByArgument, CustomStringConvertible {
     }
 
     var description: String {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where (bytes >> shift) << shift == bytes {
+        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where (bytes >> shift) << shift == bytes
+        {
             return "\(bytes >> shift)\(unit)"
         }
         return "\(bytes)"
