@@ -85,10 +85,7 @@ struct GuestRun: ParsableCommand {
             )
         }
         let host = try EmbeddedGuestHost(configuration)
-        let server = try ControlServer(
-            path: try paths.guestSocket(name),
-            handler: EmbeddedGuestControl.router(for: host).handle
-        )
+        let server = try EmbeddedGuestControl.serve(host, paths: paths)
         defer { server.stop() }
         stopped.whenSet { host.stop() }
         try host.run {
