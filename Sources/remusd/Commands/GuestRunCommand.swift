@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoint
+import Daemon
 import EmbeddedHost
 import Glibc
 import SystemSupport
@@ -10,73 +11,74 @@ struct GuestRun: ParsableCommand {
         commandName: "run",
         abstract: "Run an embedded guest: a process that stands in for a virtual machine.",
         discussion: """
-            The guest serves a subset of the Redis protocol; all it knows lies in its RAM. It runs until it is stopped \
-            (Ctrl-C, SIGTERM, or `remusd guest stop NAME`); what it held then is gone.
+            The guest serves a subset of the Redis protocol (try redis-cli); all it knows lies in its RAM. It runs in \
+            the foreground until it is stopped (Ctrl-C, SIGTERM, or 'remusd guest stop'), and what it knew goes with \
+            it.
 
-            Exit codes: 0 stopped, 1 it could not run, 64 wrong usage.
+            EXIT CODES
+              0   stopped
+              64  the command line makes no sense
+              75  it could not start: its name or address is taken, or the image cannot be run
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
             """
     )
 
-    @Argument(help: "The guest's name: letters, digits, dot, dash and underscore.")
-    var name: String
+    @Argument(help: "The guest's name.", transform: GuestName.argument)
+    var name: GuestName
 
-    @Option(help: "RAM, 16MiB to 8GiB; takes memory only as it is used.")
-    var memory: MemorySize = MemorySize(bytes: 256 << 20)
+    @Option(
+        help: "RAM, 16MiB to 8GiB; it takes up memory only where it is used (default: 256MiB).",
+        transform: ByteSize.argument
+    )
+    var memory = ByteSize(bytes: 256 << 20)
 
-    @Option(help: "Where clients reach it, ADDRESS:PORT; port 0 lets the kernel choose.")
-    var listen: String = "127.0.0.1:6400"
+    @Option(
+        help: "Where clients reach it, ADDRESS:PORT, port 0 for any (default: 127.0.0.1:6400).",
+        transform: SocketAddress.argument
+    )
+    var listen = SocketAddress(host: "127.0.0.1", port: 6400)
 
-    @Option(help: "Its UUID. (default: random)")
-    var uuid: String?
+    @Option(help: "Its UUID (default: a random one).", transform: GuestUUID.argument)
+    var uuid: GuestUUID = .random()
 
+    // How `EmbeddedActivator` hands an image over.
     @Option(help: .hidden) var adoptMemoryFd: Int32?
     @Option(help: .hidden) var adoptRegistersFd: Int32?
     @Option(help: .hidden) var readyFd: Int32?
 
     func validate() throws {
-        let isNameChar = { (c: Character) in c.isASCII && (c.isLetter || c.isNumber || "._-".contains(c)) }
-        guard !name.isEmpty, name.count <= 48, name.allSatisfy(isNameChar), name.first != "." else {
-            throw ValidationError(
-                "'\(name)' is no guest name: use up to 48 letters, digits, '.', '-' and '_'."
-            )
-        }
-        guard SocketAddress(listen) != nil else {
-            throw ValidationError("'\(listen)' is no address: write ADDRESS:PORT, like 127.0.0.1:6400.")
-        }
-        if let uuid, GuestUUID(uuid) == nil {
-            throw ValidationError("'\(uuid)' is no UUID: write it like \(GuestUUID.random()).")
-        }
-        guard EmbeddedGuestConfiguration.memoryRange.contains(memory.bytes) else {
+        let range = EmbeddedGuestConfiguration.memoryRange
+        guard memory.bytes <= UInt64(range.upperBound), range.contains(Int(memory.bytes)) else {
             throw ValidationError("--memory \(memory): give 16MiB to 8GiB.")
+        }
+        guard memory.bytes % UInt64(guestPageSize) == 0 else {
+            throw ValidationError("--memory \(memory): give whole pages of \(guestPageSize) bytes.")
         }
     }
 
     func run() throws {
         let starter = readyFd.map { Descriptor(owning: $0) }
+        // An activated guest is in its starter's process group; Ctrl-C there is meant for the starter.
+        TerminationSignal.ignore(starter == nil ? [SIGPIPE] : [SIGPIPE, SIGINT, SIGHUP])
+        let paths = try Console.paths()
         do {
-            try serve(starter)
+            try serve(paths, starter)
         } catch {
-            let text = "\((error as? GuestError).map { $0.reason } ?? "\(error)")"
-            tell(starter, "error \(text)\n")
-            put(STDERR_FILENO, "remusd: guest \(name): \(text)\n")
-            throw ExitCode.failure
+            let reason = (error as? GuestError)?.reason ?? "\(error)"
+            if let starter { Self.tell(starter, "error \(reason)\n") }
+            throw Console.failure("guest \(name): \(reason)", code: Exit.tryAgain)
         }
     }
 
-    private func serve(_ starter: Descriptor?) throws {
-        // An activated guest is in its starter's process group; Ctrl-C is meant for the starter.
-        if starter != nil { TerminationSignal.ignore([SIGINT, SIGHUP]) }
-        TerminationSignal.ignore([SIGPIPE])
-        let ending = try TerminationSignal.catching(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM])
-        let runtimeDirectory = getenv("REMUSD_RUNTIME_DIR").map { String(cString: $0) } ?? "/run/remusd"
-        try SmallFile.makeDirectories(runtimeDirectory)
-        guard let address = SocketAddress(listen) else { throw ValidationError("'\(listen)' is no address.") }
+    private func serve(_ paths: Paths, _ starter: Descriptor?) throws {
+        let ending = try TerminationSignal.catching(starter == nil ? [SIGTERM, SIGINT, SIGHUP] : [SIGTERM])
+        try SmallFile.makeDirectories(paths.runtime)
         var configuration = EmbeddedGuestConfiguration(
-            name: name,
-            uuid: uuid.flatMap { GuestUUID($0) } ?? .random(),
-            memoryBytes: memory.bytes,
-            listen: address,
-            runtimeDirectory: runtimeDirectory
+            name: name.text,
+            uuid: uuid,
+            memoryBytes: Int(memory.bytes),
+            listen: listen,
+            runtimeDirectory: paths.runtime
         )
         if let adoptMemoryFd, let adoptRegistersFd {
             configuration.adopted = try EmbeddedActivator.adopted(
@@ -90,45 +92,54 @@ struct GuestRun: ParsableCommand {
             host.stop()
         }
         watcher.detach()
+        let server = try ControlServer(path: try paths.guestSocket(name), handler: Self.router(host).handle)
+        defer { server.stop(drainMilliseconds: 500) }
         try host.run {
-            put(STDOUT_FILENO, "guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
-            tell(starter, "ready \(host.address)\n")
+            Console.put("guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
+            if let starter { Self.tell(starter, "ready \(host.address)\n") }
         }
     }
 
-    private func tell(_ starter: Descriptor?, _ line: String) {
-        if let starter { put(starter.raw, line) }
+    private static func router(_ host: EmbeddedGuestHost) -> ControlRouter {
+        var router = ControlRouter()
+        router.on("GET", "/v1/status") { _, _ in .encoding(EmbeddedGuestStatus(host.status)) }
+        router.on("POST", "/v1/stop") { _, _ in
+            host.stop()
+            return .encoding(["stopping": true], status: 202)
+        }
+        return router
     }
 
-    /// At once, past any buffer.
-    private func put(_ descriptor: Int32, _ line: String) {
-        _ = line.withCString { write(descriptor, $0, strlen($0)) }
+    private static func tell(_ starter: Descriptor, _ line: String) {
+        _ = line.withCString { write(starter.raw, $0, strlen($0)) }
     }
 }
 
-/// Bytes, as `--memory` takes them. TODO: `ByteSize` of Daemon takes its place when the branches meet.
-struct MemorySize: ExpressibleByArgument, CustomStringConvertible {
-    let bytes: Int
-
-    init(bytes: Int) { self.bytes = bytes }
-
-    init?(argument: String) {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where argument.hasSuffix(unit) {
-            guard let count = Int(argument.dropLast(unit.count)), (0...1 << 30).contains(count) else {
-                return nil
-            }
-            self.init(bytes: count << shift)
-            return
+extension GuestUUID {
+    static func argument(_ text: String) throws -> GuestUUID {
+        guard let uuid = GuestUUID(text) else {
+            throw ValueError(kind: "UUID", text: text, rightForm: "write it like \(GuestUUID.random())")
         }
-        guard let count = Int(argument), count >= 0 else { return nil }
-        self.init(bytes: count)
+        return uuid
     }
+}
 
-    var description: String {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where (bytes >> shift) << shift == bytes
-        {
-            return "\(bytes >> shift)\(unit)"
-        }
-        return "\(bytes)"
+extension EmbeddedGuestStatus {
+    /// What `GET /v1/status` answers.
+    init(_ guest: EmbeddedGuestSnapshot) {
+        self.init(
+            name: guest.name,
+            uuid: "\(guest.uuid)",
+            pid: guest.pid,
+            address: guest.address,
+            memoryBytes: UInt64(guest.memoryBytes),
+            populatedBytes: UInt64(guest.populatedBytes),
+            state: guest.state.rawValue,
+            controlled: guest.isControlled,
+            plug: guest.plug.rawValue,
+            heldBytes: UInt64(guest.heldBytes),
+            keys: guest.keys,
+            commands: guest.commands
+        )
     }
 }
