@@ -11,15 +11,13 @@ struct GuestRun: ParsableCommand {
         commandName: "run",
         abstract: "Run an embedded guest: a process that stands in for a virtual machine.",
         discussion: """
-            The guest serves a subset of the Redis protocol (try redis-cli); all it knows lies in its RAM. It runs in \
-            the foreground until it is stopped (Ctrl-C, SIGTERM, or 'remusd guest stop'), and what it knew goes with \
-            it.
+            The guest serves a subset of the Redis protocol; all it knows lies in its RAM. It runs until it is stopped \
+            (Ctrl-C, SIGTERM, or `remusd guest stop NAME`); what it held then is gone.
 
             EXIT CODES
               0   stopped
+              1   it could not run
               64  the command line makes no sense
-              75  it could not start: its name or address is taken, or the image cannot be run
-              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
             """
     )
 
@@ -27,55 +25,59 @@ struct GuestRun: ParsableCommand {
     var name: GuestName
 
     @Option(
-        help: "RAM, 16MiB to 8GiB; it takes up memory only where it is used (default: 256MiB).",
+        help: "RAM, 16MiB to 8GiB (default: 256MiB); takes memory only as it is used.",
         transform: ByteSize.argument
     )
     var memory = ByteSize(bytes: 256 << 20)
 
     @Option(
-        help: "Where clients reach it, ADDRESS:PORT, port 0 for any (default: 127.0.0.1:6400).",
+        help:
+            "Where clients reach it, ADDRESS:PORT (default: 127.0.0.1:6400); port 0 lets the kernel choose.",
         transform: SocketAddress.argument
     )
     var listen = SocketAddress(host: "127.0.0.1", port: 6400)
 
-    @Option(help: "Its UUID (default: a random one).", transform: GuestUUID.argument)
-    var uuid: GuestUUID = .random()
+    @Option(help: "Its UUID. (default: random)")
+    var uuid: String?
 
-    // How `EmbeddedActivator` hands an image over.
     @Option(help: .hidden) var adoptMemoryFd: Int32?
     @Option(help: .hidden) var adoptRegistersFd: Int32?
     @Option(help: .hidden) var readyFd: Int32?
 
     func validate() throws {
-        let range = EmbeddedGuestConfiguration.memoryRange
-        guard memory.bytes <= UInt64(range.upperBound), range.contains(Int(memory.bytes)) else {
-            throw ValidationError("--memory \(memory): give 16MiB to 8GiB.")
+        if let uuid, GuestUUID(uuid) == nil {
+            throw ValidationError("'\(uuid)' is no UUID: write it like \(GuestUUID.random()).")
         }
-        guard memory.bytes % UInt64(guestPageSize) == 0 else {
-            throw ValidationError("--memory \(memory): give whole pages of \(guestPageSize) bytes.")
+        let bytes = Int(exactly: memory.bytes) ?? .max
+        guard EmbeddedGuestConfiguration.memoryRange.contains(bytes), bytes % guestPageSize == 0 else {
+            throw ValidationError("--memory \(memory): give 16MiB to 8GiB, in whole pages of 4KiB.")
         }
     }
 
     func run() throws {
         let starter = readyFd.map { Descriptor(owning: $0) }
-        // An activated guest is in its starter's process group; Ctrl-C there is meant for the starter.
-        TerminationSignal.ignore(starter == nil ? [SIGPIPE] : [SIGPIPE, SIGINT, SIGHUP])
-        let paths = try Console.paths()
         do {
-            try serve(paths, starter)
+            try serve(starter)
         } catch {
-            let reason = (error as? GuestError)?.reason ?? "\(error)"
-            if let starter { Self.tell(starter, "error \(reason)\n") }
-            throw Console.failure("guest \(name): \(reason)", code: Exit.tryAgain)
+            let text = "\((error as? GuestError).map { $0.reason } ?? "\(error)")"
+            tell(starter, "error \(text)\n")
+            put(STDERR_FILENO, "remusd: guest \(name): \(text)\n")
+            throw ExitCode.failure
         }
     }
 
-    private func serve(_ paths: Paths, _ starter: Descriptor?) throws {
-        let ending = try TerminationSignal.catching(starter == nil ? [SIGTERM, SIGINT, SIGHUP] : [SIGTERM])
-        try SmallFile.makeDirectories(paths.runtime)
+    private func serve(_ starter: Descriptor?) throws {
+        // An activated guest is in its starter's process group; Ctrl-C is meant for the starter.
+        if starter != nil { Signals.ignore([SIGINT, SIGHUP]) }
+        Signals.ignore([SIGPIPE])
+        let stopped = Latch()
+        let waiter = try SignalWaiter(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM]) { _ in stopped.set() }
+        defer { withExtendedLifetime(waiter) {} }
+        let paths = try Paths()
+        try paths.create()
         var configuration = EmbeddedGuestConfiguration(
             name: name.text,
-            uuid: uuid,
+            uuid: uuid.flatMap { GuestUUID($0) } ?? .random(),
             memoryBytes: Int(memory.bytes),
             listen: listen,
             runtimeDirectory: paths.runtime
@@ -87,59 +89,24 @@ struct GuestRun: ParsableCommand {
             )
         }
         let host = try EmbeddedGuestHost(configuration)
-        let watcher = try WorkerThread("signals") {
-            ending.wait()
-            host.stop()
-        }
-        watcher.detach()
-        let server = try ControlServer(path: try paths.guestSocket(name), handler: Self.router(host).handle)
-        defer { server.stop(drainMilliseconds: 500) }
-        try host.run {
-            Console.put("guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
-            if let starter { Self.tell(starter, "ready \(host.address)\n") }
-        }
-    }
-
-    private static func router(_ host: EmbeddedGuestHost) -> ControlRouter {
-        var router = ControlRouter()
-        router.on("GET", "/v1/status") { _, _ in .encoding(EmbeddedGuestStatus(host.status)) }
-        router.on("POST", "/v1/stop") { _, _ in
-            host.stop()
-            return .encoding(["stopping": true], status: 202)
-        }
-        return router
-    }
-
-    private static func tell(_ starter: Descriptor, _ line: String) {
-        _ = line.withCString { write(starter.raw, $0, strlen($0)) }
-    }
-}
-
-extension GuestUUID {
-    static func argument(_ text: String) throws -> GuestUUID {
-        guard let uuid = GuestUUID(text) else {
-            throw ValueError(kind: "UUID", text: text, rightForm: "write it like \(GuestUUID.random())")
-        }
-        return uuid
-    }
-}
-
-extension EmbeddedGuestStatus {
-    /// What `GET /v1/status` answers.
-    init(_ guest: EmbeddedGuestSnapshot) {
-        self.init(
-            name: guest.name,
-            uuid: "\(guest.uuid)",
-            pid: guest.pid,
-            address: guest.address,
-            memoryBytes: UInt64(guest.memoryBytes),
-            populatedBytes: UInt64(guest.populatedBytes),
-            state: guest.state.rawValue,
-            controlled: guest.isControlled,
-            plug: guest.plug.rawValue,
-            heldBytes: UInt64(guest.heldBytes),
-            keys: guest.keys,
-            commands: guest.commands
+        let server = try ControlServer(
+            path: try paths.guestSocket(name),
+            handler: EmbeddedGuestControl.router(for: host).handle
         )
+        defer { server.stop() }
+        stopped.whenSet { host.stop() }
+        try host.run {
+            put(STDOUT_FILENO, "guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
+            tell(starter, "ready \(host.address)\n")
+        }
+    }
+
+    private func tell(_ starter: Descriptor?, _ line: String) {
+        if let starter { put(starter.raw, line) }
+    }
+
+    /// At once, past any buffer.
+    private func put(_ descriptor: Int32, _ line: String) {
+        _ = line.withCString { write(descriptor, $0, strlen($0)) }
     }
 }

@@ -104,15 +104,11 @@ struct ProtectCommand: ParsableCommand {
 
     func run() throws {
         if detach { return try runDetached() }
-        TerminationSignal.ignore([SIGPIPE])
+        Signals.ignore([SIGPIPE])
         Log.bootstrap()
         let paths = try Console.paths()
-        let service = Monitor(ProtectService?.none)
-        let asked = Monitor(false)
-        let waiter = try SignalWaiter { _ in
-            asked.withLock { $0 = true }
-            service.withLock { $0 }?.unprotect()
-        }
+        let stopped = Latch()
+        let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
         do {
@@ -125,8 +121,7 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: 1)
         }
-        service.withLock { $0 = protection }
-        if asked.withLock({ $0 }) { protection.unprotect() }
+        stopped.whenSet { protection.unprotect() }
         let result: ProtectResult
         do {
             result = try protection.run()

@@ -40,10 +40,10 @@ struct StandbyCommand: ParsableCommand {
     func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
 
     func run() throws {
-        TerminationSignal.ignore([SIGPIPE])
+        Signals.ignore([SIGPIPE])
         Log.bootstrap()
         let paths = try Console.paths()
-        let stopped = EventLatch()
+        let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         do {
@@ -84,27 +84,6 @@ struct StandbyCommand: ParsableCommand {
         )
         service.run()
         server.stop()
-    }
-}
-
-/// Runs an action once a signal has come, even if it came first.
-private final class EventLatch: Sendable {
-    private let state = Monitor((isSet: false, action: (@Sendable () -> Void)?.none))
-
-    func set() {
-        let action = state.withLock { state in
-            state.isSet = true
-            return state.action
-        }
-        action?()
-    }
-
-    func whenSet(_ action: @escaping @Sendable () -> Void) {
-        let isSet = state.withLock { state in
-            state.action = action
-            return state.isSet
-        }
-        if isSet { action() }
     }
 }
 
