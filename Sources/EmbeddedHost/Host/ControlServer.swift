@@ -125,9 +125,15 @@ final class ControlServer: @unchecked Sendable {
         if let deadline = endingDeadline, now >= deadline { isFinished = true }
     }
 
+    /// A few at a time: who came before is heard in between. At the limit the oldest onlooker, who has been heard,
+    /// makes room, so that no number of silent ones can keep a controller out.
     private func accept() {
-        while let socket = try? TCP.accept(listener) {
-            guard peers.count < Self.maximumPeers, (try? socket.setNonBlocking(true)) != nil else { continue }
+        for _ in 0..<Self.maximumPeers / 2 {
+            guard let socket = try? TCP.accept(listener) else { return }
+            guard (try? socket.setNonBlocking(true)) != nil else { continue }
+            if peers.count >= Self.maximumPeers, let oldest = peers.firstIndex(where: { !$0.isController }) {
+                peers.remove(at: oldest).link.close()
+            }
             peers.append(Peer(ControlLink(socket)))
         }
     }
