@@ -81,19 +81,19 @@ final class ControlServer: @unchecked Sendable {
     func run() {
         while !isFinished {
             var entries = [
-                pollfd(fd: wake.descriptor.raw, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
+                Poll.Entry(wake.descriptor.raw),
+                Poll.Entry(listener.raw),
             ]
             for peer in peers {
-                entries.append(pollfd(fd: peer.link.socket.raw, events: Int16(POLLIN), revents: 0))
+                entries.append(Poll.Entry(peer.link.socket.raw))
             }
-            poll(&entries, nfds_t(entries.count), timeout())
-            if entries[0].revents != 0 { wake.drain() }
-            for (index, peer) in peers.enumerated() where entries[index + 2].revents != 0 {
+            Poll.wait(&entries, milliseconds: timeout())
+            if entries[0].isReady { wake.drain() }
+            for (index, peer) in peers.enumerated() where entries[index + 2].isReady {
                 if !receive(peer) { leave(peer) }
             }
             peers.removeAll { $0.link.isClosed }
-            if entries[1].revents != 0 { accept() }
+            if entries[1].isReady { accept() }
             checkDeadlines()
         }
         for peer in peers { peer.link.close() }
