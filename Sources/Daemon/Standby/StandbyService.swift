@@ -166,14 +166,15 @@ package final class StandbyService: Sendable {
         return MemoryVerdict(
             ceiling: memoryCeiling,
             used: others + older,
-            needed: pages * UInt64(guestPageSize) + (1 << 20)
+            // A byte a page for its type, and what is small.
+            needed: pages * UInt64(guestPageSize) + UInt64(hello.guest.pageCount) + (1 << 20)
         )
     }
 
-    /// The most pages that `guest`'s image may hold now.
-    func pageLimit(for guest: StandbyGuest) -> Int {
+    /// Bytes that `guest` alone may use now, all images of others left as they are.
+    func memoryLimit(for guest: StandbyGuest) -> UInt64 {
         let others = allGuests.filter { $0 !== guest }.reduce(0) { $0 + $1.usedBytes }
-        return Int((memoryCeiling > others ? memoryCeiling - others : 0) / UInt64(guestPageSize))
+        return memoryCeiling > others ? memoryCeiling - others : 0
     }
 }
 
