@@ -1,3 +1,4 @@
+// CLinux too: which of the two modules is taken to define timespec depends on what else is compiled with this file.
 import CLinux
 import Glibc
 

@@ -230,7 +230,7 @@ final class Replica {
     /// One checkpoint. Returns how many pages were dirty.
     @discardableResult
     func checkpoint(cut: Bool = true, whileSuspended: () throws -> Void = {}) throws -> Int {
-        let outcome = try guest.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000))
+        let outcome = try guest.suspend(deadline: Instant(nanoseconds: Clock.boot + 2_000_000_000))
         guard outcome == .suspended else { throw TestFailure("suspend: \(outcome)") }
         var bitmap = PageBitmap(pageCount: guest.description.pageCount)
         try guest.collectDirty(into: &bitmap)

@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import Glibc
 import Logging
@@ -146,7 +145,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 return result
             }
             publish(false)
-            poll(until: machine.nextWake(after: now))
+            wait(until: machine.nextWake(after: now))
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -160,27 +159,19 @@ package final class ProtectEngine: @unchecked Sendable {
     }
 
     /// Waits for the socket, the guest, another thread, or the time.
-    private func poll(until wake: Instant) {
-        var descriptors: (pollfd, pollfd, pollfd) = (
-            pollfd(fd: wakeUp.descriptor.raw, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: guestEndSeen ? -1 : guest.eventDescriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+    private func wait(until wake: Instant) {
+        var entries = (
+            Poll.Entry(wakeUp.descriptor.raw),
+            Poll.Entry(guestEndSeen ? -1 : guest.eventDescriptor),
+            Poll.Entry(connection?.descriptor ?? -1, writable: connection?.wantsToWrite ?? false)
         )
-        if connection?.wantsToWrite ?? false { descriptors.2.events = Int16(POLLIN | POLLOUT) }
-        let wait = wake - now
-        var timeout = timespec(
-            tv_sec: Int(wait.nanoseconds / 1_000_000_000),
-            tv_nsec: Int(wait.nanoseconds % 1_000_000_000)
-        )
-        _ = withUnsafeMutablePointer(to: &descriptors) {
-            $0.withMemoryRebound(to: pollfd.self, capacity: 3) { CLinux_ppoll($0, 3, &timeout) }
-        }
-        if descriptors.0.revents != 0 { wakeUp.drain() }
-        if descriptors.2.revents != 0 { progress(descriptors.2.revents) }
+        Poll.wait(&entries, nanoseconds: (wake - now).nanoseconds)
+        if entries.0.isReady { wakeUp.drain() }
+        if entries.2.isReady { progress(readable: entries.2.isReadable) }
     }
 
     /// Moves the connection on.
-    private func progress(_ ready: Int16) {
+    private func progress(readable: Bool) {
         guard let connection else { return }
         do throws(ConnectionError) {
             if !connection.isConnected {
@@ -192,7 +183,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 }
                 return dispatch(.connected)
             }
-            if ready & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
+            if readable {
                 var strange = false
                 try connection.receive { message, session in
                     if session == machine.session || session == 0 {

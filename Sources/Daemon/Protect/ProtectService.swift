@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import EmbeddedHost
 import Glibc
@@ -267,8 +266,7 @@ private final class WorkerProgress: Sendable {
         thread = try? WorkerThread("progress") {
             var line: ProgressLine?
             while true {
-                var entry = pollfd(fd: stop.descriptor.raw, events: Int16(POLLIN), revents: 0)
-                if poll(&entry, 1, 100) > 0 { break }
+                if Poll.wait(stop.descriptor.raw, milliseconds: 100) { break }
                 let snapshot = engine.snapshot
                 let page = UInt64(guestPageSize)
                 let (done, total) = (UInt64(snapshot.syncDone) * page, UInt64(snapshot.syncTotal) * page)

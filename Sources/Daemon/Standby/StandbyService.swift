@@ -1,5 +1,4 @@
 import Checkpoint
-import CLinux
 import EmbeddedHost
 import Glibc
 import Logging
@@ -74,12 +73,9 @@ package final class StandbyService: Sendable {
     /// Accepts primaries until `stop`.
     package func run() {
         while true {
-            var entries = [
-                pollfd(fd: stopping.descriptor.raw, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
-            ]
-            _ = poll(&entries, 2, -1)
-            if entries[0].revents != 0 { return }
+            var entries = [Poll.Entry(stopping.descriptor.raw), Poll.Entry(listener.raw)]
+            Poll.wait(&entries, milliseconds: -1)
+            if entries[0].isReady { return }
             do {
                 while let socket = try TCP.accept(listener) { accept(socket) }
             } catch {

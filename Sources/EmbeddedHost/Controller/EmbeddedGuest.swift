@@ -33,7 +33,7 @@ package final class EmbeddedGuest: ProtectedGuest {
         name: String,
         runtimeDirectory: String,
         tracking: DirtyTracking? = nil,
-        now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: Clock.monotonic) }
+        now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: Clock.boot) }
     ) throws(GuestError) {
         let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
         let link = try GuestLink(attachingTo: path, name: name)

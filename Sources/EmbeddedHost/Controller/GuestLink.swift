@@ -77,7 +77,9 @@ final class GuestLink: Sendable {
     static func isAnswered(_ path: String) -> Bool { described(path) != nil }
 
     /// What the guest that answers at `path` says of itself.
-    static func described(_ path: String) -> ControlDescription? { (try? ask(.describe, path, ""))?.1.description }
+    static func described(_ path: String) -> ControlDescription? {
+        (try? ask(.describe, path, ""))?.1.description
+    }
 
     /// Connects and asks for the description.
     private static func ask(
