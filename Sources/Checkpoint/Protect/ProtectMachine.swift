@@ -138,14 +138,16 @@ package struct ProtectMachine {
 
     /// When `handle(.tick)` must be called at the latest.
     package func nextWake(after now: Instant) -> Instant {
+        // Only what `passTime` would act upon: anything else that is due would make the loop spin.
         var wake = now + settings.heartbeat
         switch link {
-        case .down(let retryAt): wake = min(wake, retryAt)
-        case .up: wake = min(wake, nextBeat)
-        default: break
+        case .down(let retryAt): if mayConnect { wake = min(wake, retryAt) }
+        case .up:
+            wake = min(wake, nextBeat)
+            if work == .running, ending == nil, authority == .normal { wake = min(wake, nextSuspend) }
+            if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
+        case .connecting, .handshaking: break
         }
-        if work == .running { wake = min(wake, nextSuspend) }
-        if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
         return max(wake, now)
     }
 
