@@ -45,13 +45,14 @@ extension ProtectMachine {
         guard work == .harvesting else { return }
         let reason: String
         switch result {
-        case .whole:
-            if now - suspendedAt <= settings.maxPause {
-                work = .cutting
-                effects.append(.cut(epoch: epoch))
-                return
-            }
-            reason = "the pause reached \(settings.maxPause)"
+        case .whole where link != .up && sentWhileRunning:
+            // Half of the epoch went over a connection that is gone: staging is not the whole of it.
+            reason = "the connection was lost"
+        case .whole where now - suspendedAt <= settings.maxPause:
+            work = .cutting
+            effects.append(.cut(epoch: epoch))
+            return
+        case .whole: reason = "the pause reached \(settings.maxPause)"
         case .late: reason = "the pause reached \(settings.maxPause)"
         case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
         case .failed(let text): reason = text
@@ -99,6 +100,7 @@ extension ProtectMachine {
             effects.append(.syncRound(epoch: epoch, whole: false))
         } else {
             work = committed == nil ? .idle : .running
+            requeueSentPages(&effects)
         }
     }
 }

@@ -244,12 +244,17 @@ package struct ProtectMachine {
         if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss.text
-        if sentWhileRunning, inFlight == nil {
-            sentWhileRunning = false
-            effects.append(.requeueSentPages)
-        }
+        // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
+        if work != .harvesting, work != .cutting { requeueSentPages(&effects) }
         // Epoch 0 starts from nothing; a later epoch's pages are simply dirty again.
         if case .syncing = work { work = committed == nil ? .idle : .running }
+    }
+
+    /// What was sent while the guest ran, on a connection that is gone and outside any cut epoch, is dirty again.
+    mutating func requeueSentPages(_ effects: inout EffectBuffer<ProtectEffect>) {
+        guard sentWhileRunning, inFlight == nil, link != .up else { return }
+        sentWhileRunning = false
+        effects.append(.requeueSentPages)
     }
 
     // MARK: The peer's messages
