@@ -65,7 +65,7 @@ extension ProtectMachine {
 
     /// No checkpoint could be made. Output cannot be held for ever: after `aloneAfter` protection ends, in two phases,
     /// and is tried again later.
-    private mutating func noteStall(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+    mutating func noteStall(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard let since = stalledSince else {
             stalledSince = now
             return
@@ -88,6 +88,7 @@ extension ProtectMachine {
 
     mutating func resumed(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard case .resuming(let thenSend) = work else { return }
+        retryResumeAt = nil
         if thenSend, let inFlight {
             work = .inFlight
             guard link == .up else { return }

@@ -10,14 +10,15 @@ extension ProtectMachine {
     }
 
     mutating func failed(_ reason: String, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
-        if inPause {
-            // Whatever failed, the guest is not left suspended.
+        if case .resuming = work {
+            // The guest is not left suspended: again, until it runs.
+            effects.append(.report(.operationFailed(reason)))
+            retryResumeAt = now + settings.retry
+        } else if inPause {
             effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
-            if case .resuming = work {
-            } else {
-                work = .resuming(thenSend: false)
-                effects.append(.resume)
-            }
+            work = .resuming(thenSend: false)
+            effects.append(.resume)
+            noteStall(now, &effects)
         } else {
             effects.append(.report(.operationFailed(reason)))
             loseLink(.reset(reason), now, &effects)

@@ -76,6 +76,8 @@ package struct ProtectMachine {
     /// Since when no checkpoint could be made; nil when the last one could.
     var stalledSince: Instant?
     var suspendRefused = false
+    /// When a resume that failed is tried again.
+    var retryResumeAt: Instant?
     var lastLoss: String?
 
     var lastHeard = Instant(nanoseconds: 0)
@@ -157,7 +159,7 @@ package struct ProtectMachine {
         guard !finished else { return }
         switch link {
         case .down(let retryAt):
-            if now >= retryAt, mayConnect { connect(now, &effects) }
+            if now >= retryAt, mayConnect, !inPause { connect(now, &effects) }
         case .connecting(let since), .handshaking(let since):
             if now - since > settings.handshakeTimeout { loseLink(.handshakeTimeout, now, &effects) }
         case .up:
@@ -174,6 +176,10 @@ package struct ProtectMachine {
                 nextBeat = now + settings.heartbeat
                 effects.append(.send(.heartbeat(Heartbeat(number: beatNumber, sentAt: now))))
             }
+        }
+        if case .resuming = work, let at = retryResumeAt, now >= at {
+            retryResumeAt = nil
+            effects.append(.resume)
         }
         if mayGoAlone(now) {
             // A crashed guest's image stays the newest there is.
@@ -458,6 +464,7 @@ package struct ProtectMachine {
 
     mutating func finish(_ result: ProtectResult, _ effects: inout EffectBuffer<ProtectEffect>) {
         finished = true
+        if inPause { effects.append(.resume) }
         effects.append(.stopTracking)
         effects.append(.disconnect)
         effects.append(.finish(result))
