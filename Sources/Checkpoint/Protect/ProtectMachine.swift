@@ -438,7 +438,8 @@ package struct ProtectMachine {
         generation = stored
         guard authority == .storingAlone else { return }
         if let ending, !ending.thenRetry {
-            effects.append(.releaseAll)
+            // A guest that crashed meanwhile has an image that is the newest: nothing may overtake it.
+            if ending.reason != .crashed { effects.append(.releaseAll) }
             return finish(.unanswered(ending.reason), &effects)
         }
         ending = nil
