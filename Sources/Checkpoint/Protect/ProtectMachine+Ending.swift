@@ -32,7 +32,8 @@ extension ProtectMachine {
     ) {
         // A guest that ends while it is being unprotected ends for that reason.
         if ending?.thenRetry == false, reason == .unprotect || ending?.reason == reason { return }
-        ending = Ending(reason: reason)
+        // What an earlier end said may have been heard, and its answer lost.
+        ending = Ending(reason: reason, announcedAt: ending?.announcedAt)
         guard plugClosed || link == .up, authority != .alone, authority != .splitBrain, authority != .outdated
         else {
             // Nobody has an image that is not outdated already.

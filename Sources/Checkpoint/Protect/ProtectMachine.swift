@@ -374,13 +374,14 @@ package struct ProtectMachine {
                 authority = .splitBrain
                 effects.append(.report(.splitBrain(generation: refusal.generation)))
                 loseLink(.refused(refusal), now, &effects)
+                if let ending, !ending.thenRetry { finish(.nothingToDrop(ending.reason), &effects) }
             } else {
                 becomeOutdated(refusal, now, &effects)
             }
         case .generationTooLow:
-            if let ending, ending.announcedAt != nil, refusal.generation == generation + 1 {
-                // The first phase arrived and only its answer was lost.
-                endAnswered(ending.reason == .crashed ? .kept : .dropped, now, &effects)
+            if ending?.announcedAt != nil, refusal.generation == generation + 1 {
+                // The first phase arrived and only its answer was lost; an image that is kept keeps its generation.
+                endAnswered(.dropped, now, &effects)
             } else if plugClosed, committed != nil || standbyMayHaveImage {
                 becomeOutdated(refusal, now, &effects)
             } else {
@@ -406,6 +407,8 @@ package struct ProtectMachine {
         effects.append(.stopTracking)
         effects.append(.report(.outdated(generation: refusal.generation)))
         loseLink(.refused(refusal), now, &effects)
+        if let ending, !ending.thenRetry { return finish(.nothingToDrop(ending.reason), &effects) }
+        ending = nil
     }
 
     private mutating func acknowledged(
