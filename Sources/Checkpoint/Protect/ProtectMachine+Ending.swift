@@ -61,6 +61,7 @@ extension ProtectMachine {
             self.ending = nil
             goUnprotected(now, &effects)
             link = .down(retryAt: now + settings.aloneAfter)
+            raisingGeneration = true
             effects.append(.storeGeneration(generation + 1))
             effects.append(.report(.imageDropped))
             return

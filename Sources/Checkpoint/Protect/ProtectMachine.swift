@@ -56,6 +56,8 @@ package struct ProtectMachine {
     var work = Work.idle
     var authority = Authority.normal
     var ending: Ending?
+    /// A higher generation is being written down; no hello goes out before it is.
+    var raisingGeneration = false
     var finished = false
 
     /// The newest epoch the standby acknowledged in this session.
@@ -196,8 +198,8 @@ package struct ProtectMachine {
 
     private var mayConnect: Bool {
         switch authority {
-        case .outdated, .splitBrain, .storingAlone: false
-        case .normal, .alone: true
+        case .outdated, .splitBrain: false
+        case .normal, .alone, .storingAlone: !raisingGeneration
         }
     }
 
@@ -303,7 +305,7 @@ package struct ProtectMachine {
         link = .up
         lastLoss = nil
         nextBeat = now
-        if !peerFailing { aloneBasis = now }
+        if !peerFailing { askAgain(now) }
         effects.append(.report(.linkUp(host: welcome.host)))
         if ending != nil { return announceEnd(now, &effects) }
         guard let theirs = welcome.committedEpoch else { return startOver(welcome, now, &effects) }
@@ -386,6 +388,7 @@ package struct ProtectMachine {
                 becomeOutdated(refusal, now, &effects)
             } else {
                 loseLink(.refused(refusal), now, &effects)
+                raisingGeneration = true
                 effects.append(.storeGeneration(refusal.generation + 1))
             }
         case .noMemory, .noCommonVersion:
@@ -425,6 +428,7 @@ package struct ProtectMachine {
         lastAck = now
         peerFailing = false
         sentWhileRunning = false
+        askAgain(now)
         work = .running
         nextSuspend = max(now, nextSuspend)
         effects.append(.release(epoch: acked))
@@ -433,13 +437,26 @@ package struct ProtectMachine {
 
     // MARK: Permission to go alone
 
+    /// There is somebody to ask: the time to go alone begins anew, and a generation that is still being written down
+    /// gives no permission any more. Nothing was released on its account.
+    private mutating func askAgain(_ now: Instant) {
+        aloneBasis = now
+        if authority == .storingAlone { authority = .normal }
+    }
+
     private mutating func generationStored(
         _ stored: UInt64,
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
+        guard authority == .storingAlone else {
+            // A store that came too late to matter: the standby answered meanwhile, and this session's number stays.
+            if raisingGeneration { generation = stored }
+            raisingGeneration = false
+            return
+        }
         generation = stored
-        guard authority == .storingAlone else { return }
+        raisingGeneration = false
         if let ending, !ending.thenRetry {
             // A guest that crashed meanwhile has an image that is the newest: nothing may overtake it.
             if ending.reason != .crashed { effects.append(.releaseAll) }
@@ -459,11 +476,10 @@ package struct ProtectMachine {
         standbyMayHaveImage = false
         peerFailing = false
         effects.append(.releaseAll)
-        if link == .up {
-            // A hello with the new session is what tells the peer.
-            effects.append(.disconnect)
-            link = .down(retryAt: now + settings.retry)
-        }
+        if case .down = link { return }
+        // A hello with the new session is what tells the peer; one on its way says that output is held.
+        effects.append(.disconnect)
+        link = .down(retryAt: now + settings.retry)
     }
 
     mutating func finish(_ result: ProtectResult, _ effects: inout EffectBuffer<ProtectEffect>) {
