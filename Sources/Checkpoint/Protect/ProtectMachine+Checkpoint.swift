@@ -71,6 +71,11 @@ extension ProtectMachine {
             return
         }
         guard now - since > settings.aloneAfter, plugClosed, ending == nil else { return }
+        continueAlone(now, &effects)
+    }
+
+    /// The peer is there and no epoch becomes committed: has the image dropped, then lets the guest go on.
+    mutating func continueAlone(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         ending = Ending(reason: .continueAlone, thenRetry: true)
         announceEnd(now, &effects)
     }
@@ -93,6 +98,7 @@ extension ProtectMachine {
             work = .inFlight
             guard link == .up else { return }
             standbyMayHaveImage = true
+            firstSentAt = now
             effects.append(.sendEpoch(inFlight))
         } else if link == .up, ending == nil {
             // Abandoned: what is dirty is sent while the guest runs, so that the next pause is shorter.

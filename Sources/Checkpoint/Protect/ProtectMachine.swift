@@ -77,6 +77,10 @@ package struct ProtectMachine {
     var sentWhileRunning = false
     /// Since when no checkpoint could be made; nil when the last one could.
     var stalledSince: Instant?
+    /// When the epoch in flight was first handed to a connection.
+    var firstSentAt: Instant?
+    /// Since when output has been held for an initial sync to complete, over all attempts.
+    var resyncSince: Instant?
     var suspendRefused = false
     /// When a resume that failed is tried again.
     var retryResumeAt: Instant?
@@ -173,6 +177,8 @@ package struct ProtectMachine {
             } else if let announcedAt = ending?.announcedAt, now - announcedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)
+            } else if case .syncing = work, let resyncSince, now - resyncSince > settings.aloneAfter, ending == nil {
+                continueAlone(now, &effects)
             } else if now >= nextBeat {
                 beatNumber += 1
                 nextBeat = now + settings.heartbeat
@@ -250,6 +256,8 @@ package struct ProtectMachine {
     ) {
         if case .down = link { return }
         if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
+        // A peer that takes connections and loses them before the ack, again and again, does not commit either.
+        if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold { peerFailing = true }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss.text
         // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
@@ -318,6 +326,7 @@ package struct ProtectMachine {
             loseLink(.reset("the epoch in flight cannot be repeated"), now, &effects)
         } else if theirs == committed, let inFlight {
             cutAt = now
+            firstSentAt = firstSentAt ?? now
             work = .inFlight
             effects.append(.sendEpoch(inFlight))
         } else if theirs == committed {
@@ -341,11 +350,16 @@ package struct ProtectMachine {
         if plugClosed, !welcome.keepsOlderImage {
             // There is no image that could be activated, so what was held may go.
             plugClosed = false
+            resyncSince = nil
             effects.append(.releaseAll)
             effects.append(.report(.imageDropped))
         } else if plugClosed {
+            resyncSince = resyncSince ?? now
             effects.append(.absorb)
         }
+        // A new session is judged by itself; the standby counts from its hello.
+        peerFailing = false
+        aloneBasis = now
         authority = .normal
         work = .syncing(round: 0)
         sentWhileRunning = true
@@ -360,6 +374,7 @@ package struct ProtectMachine {
         epoch = 0
         sentWhileRunning = false
         stalledSince = nil
+        firstSentAt = nil
         suspendRefused = false
         work = .idle
         effects.append(.stopTracking)
@@ -425,6 +440,8 @@ package struct ProtectMachine {
         let first = committed == nil
         committed = acked
         inFlight = nil
+        firstSentAt = nil
+        resyncSince = nil
         lastAck = now
         peerFailing = false
         sentWhileRunning = false
@@ -475,6 +492,7 @@ package struct ProtectMachine {
         plugClosed = false
         standbyMayHaveImage = false
         peerFailing = false
+        resyncSince = nil
         effects.append(.releaseAll)
         if case .down = link { return }
         // A hello with the new session is what tells the peer; one on its way says that output is held.
