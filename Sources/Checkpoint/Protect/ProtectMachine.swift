@@ -82,6 +82,8 @@ package struct ProtectMachine {
     /// Since when output has been held for an initial sync to complete, over all attempts.
     var resyncSince: Instant?
     var suspendRefused = false
+    /// A standby has taken this guest before.
+    var wasWelcomed = false
     /// When a resume that failed is tried again.
     var retryResumeAt: Instant?
     var lastLoss: String?
@@ -138,8 +140,11 @@ package struct ProtectMachine {
 
     /// A loop that was late by more than a beat may have missed heartbeats that were there to be read.
     private mutating func noticeLateness(_ now: Instant) {
-        if now - lastPassage > settings.heartbeat + settings.heartbeat + settings.heartbeat {
+        let absent = now - lastPassage
+        if absent > settings.heartbeat + settings.heartbeat + settings.heartbeat {
             aloneBasis = now
+            // Silence counts only while this side listened.
+            lastHeard = lastHeard + absent
         }
         lastPassage = now
     }
@@ -311,6 +316,7 @@ package struct ProtectMachine {
             return loseLink(.violation("protocol version \(welcome.version)"), now, &effects)
         }
         link = .up
+        wasWelcomed = true
         lastLoss = nil
         nextBeat = now
         if !peerFailing { askAgain(now) }
@@ -387,7 +393,10 @@ package struct ProtectMachine {
     ) {
         switch refusal.reason {
         case .active:
-            if authority == .alone, refusal.generation <= generation {
+            // Alone, or let go by a predecessor of this protect: this history was seen, and so was the other.
+            if authority == .alone && refusal.generation <= generation
+                || !plugClosed && refusal.generation < generation
+            {
                 authority = .splitBrain
                 effects.append(.report(.splitBrain(generation: refusal.generation)))
                 loseLink(.refused(refusal), now, &effects)
@@ -408,7 +417,7 @@ package struct ProtectMachine {
             }
         case .noMemory, .noCommonVersion:
             loseLink(.refused(refusal), now, &effects)
-            if !plugClosed, authority == .normal, ending == nil { finish(.refused(refusal), &effects) }
+            if !plugClosed, !wasWelcomed, ending == nil { finish(.refused(refusal), &effects) }
         case .busy, .violation, .stopping, .failure:
             loseLink(.refused(refusal), now, &effects)
         }
