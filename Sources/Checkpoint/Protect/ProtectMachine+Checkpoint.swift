@@ -16,7 +16,11 @@ extension ProtectMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
-        guard work == .suspending else { return }
+        guard work == .suspending else {
+            // It came too late to be of use, and the guest is not left suspended.
+            if outcome == .suspended, !inPause { effects.append(.resume) }
+            return
+        }
         switch outcome {
         case .suspended:
             suspendRefused = false
