@@ -51,7 +51,7 @@ final class GuestLink: Sendable {
     private let monitor = Monitor(State())
 
     /// How long a guest may take over anything but suspending, in nanoseconds.
-    static let answerLimit: UInt64 = 2_000_000_000
+    static let answerLimit: UInt64 = 800_000_000
 
     deinit {
         monitor.withLock {
