@@ -1,4 +1,5 @@
 import Checkpoint
+import Glibc
 import SystemSupport
 
 /// The standby's end of a connection: one session thread reads, any thread may shut it down.

@@ -29,6 +29,8 @@ package final class ProtectEngine: @unchecked Sendable {
         package var meters = ProtectMeters()
         package var syncDone = 0, syncTotal = 0
         package var heldBytes = 0
+        /// When the state began, by the wall clock.
+        package var since: String
         package var at: Instant
         package var result: ProtectResult?
     }
@@ -115,7 +117,9 @@ package final class ProtectEngine: @unchecked Sendable {
         populated = PageBitmap(pageCount: pages)
         wakeUp = try EventFD()
         events.reserveCapacity(32)
-        published = Mutex(Snapshot(status: machine.status, at: Instant(nanoseconds: Clock.boot)))
+        published = Mutex(
+            Snapshot(status: machine.status, since: Timestamp.now, at: Instant(nanoseconds: Clock.boot))
+        )
     }
 
     /// The newest snapshot. Any thread.
@@ -465,8 +469,10 @@ package final class ProtectEngine: @unchecked Sendable {
         // Asking the plug may cost a round trip.
         let held: Int? = time - heldAt > .milliseconds(100) ? output.heldBytes() : nil
         if held != nil { heldAt = time }
+        let status = machine.status
         published.withLock {
-            $0.status = machine.status
+            if $0.status.state != status.state { $0.since = Timestamp.now }
+            $0.status = status
             $0.syncDone = syncDone
             $0.syncTotal = populated.count
             if let held { $0.heldBytes = held }

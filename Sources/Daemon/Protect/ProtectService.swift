@@ -31,7 +31,6 @@ package final class ProtectService: Sendable {
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
-    private let began: String
     private let ended = Monitor(ProtectResult?.none)
     private let log: Logger
 
@@ -53,7 +52,6 @@ package final class ProtectService: Sendable {
         uuid = handle.description.uuid
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
-        began = Timestamp.now
         let store = GenerationStore(
             path: paths.primaryRecord(reference.name),
             handle.description,
@@ -171,7 +169,7 @@ package final class ProtectService: Sendable {
         if machine.state == .syncing {
             status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))
         }
-        status.since = began
+        status.since = snapshot.since
         return status
     }
 
