@@ -249,3 +249,19 @@ final class Replica {
         return bitmap.count
     }
 }
+
+extension EmbeddedGuest {
+    /// Asks the guest to suspend and waits for it, as a checkpoint loop with nothing else to do would.
+    func suspend(deadline: Instant) throws -> SuspendOutcome {
+        try requestSuspend()
+        while true {
+            if let outcome = try suspendOutcome() { return outcome }
+            let now = Instant(nanoseconds: Clock.boot)
+            if now >= deadline {
+                cancelSuspend()
+                return .refused
+            }
+            _ = Poll.wait(eventDescriptor, milliseconds: Int32((deadline - now).milliseconds) + 1)
+        }
+    }
+}

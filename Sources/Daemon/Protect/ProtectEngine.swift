@@ -65,6 +65,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private var previousCut = Instant(nanoseconds: 0)
     private var stagedPages = 0
     private var guestEndSeen = false
+    /// Until when a suspend request is waited for; nil while none is made.
+    private var suspendDeadline: Instant?
     private var result: ProtectResult?
 
     private let wakeUp: EventFD
@@ -145,11 +147,13 @@ package final class ProtectEngine: @unchecked Sendable {
         dispatch(.start(plugWasClosed: output.wasClosed))
         while true {
             if let result {
+                if suspendDeadline != nil { guest.cancelSuspend() }
                 publish(true)
                 return result
             }
             publish(false)
-            wait(until: machine.nextWake(after: now))
+            let wake = machine.nextWake(after: now)
+            wait(until: suspendDeadline.map { min($0, wake) } ?? wake)
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -171,6 +175,7 @@ package final class ProtectEngine: @unchecked Sendable {
         )
         Poll.wait(&entries, nanoseconds: (wake - now).nanoseconds)
         if entries.0.isReady { wakeUp.drain() }
+        awaitSuspend()
         if entries.2.isReady { progress(readable: entries.2.isReadable) }
     }
 
@@ -424,13 +429,32 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func suspend(_ deadline: Instant) {
         do throws(GuestError) {
-            let outcome = try guest.suspend(deadline: deadline)
-            pauseBegan = now
-            events.append(.suspendFinished(outcome))
+            try guest.requestSuspend()
+            suspendDeadline = deadline
         } catch {
-            events.append(.suspendFinished(.refused))
             log.warning("the guest cannot be suspended: \(error)")
+            events.append(.suspendFinished(.refused))
         }
+    }
+
+    /// Sees what came of a suspend request. The guest stands still from the moment it has suspended: this goes first.
+    private func awaitSuspend() {
+        guard let deadline = suspendDeadline else { return }
+        var outcome: SuspendOutcome?
+        do throws(GuestError) {
+            outcome = try guest.suspendOutcome()
+        } catch {
+            log.warning("the guest cannot be suspended: \(error)")
+            outcome = .refused
+        }
+        if outcome == nil, now >= deadline {
+            guest.cancelSuspend()
+            outcome = .refused
+        }
+        guard let outcome else { return }
+        suspendDeadline = nil
+        pauseBegan = now
+        dispatch(.suspendFinished(outcome))
     }
 
     /// Copies every dirty page and the state. The dirty bits stay until the cut: an abandoned checkpoint loses none.
@@ -467,7 +491,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private func publish(_ last: Bool) {
         let time = now
         // Asking the plug may cost a round trip.
-        let held: Int? = time - heldAt > .milliseconds(100) ? output.heldBytes() : nil
+        let isDue = suspendDeadline == nil && time - heldAt > .milliseconds(100)
+        let held: Int? = isDue ? output.heldBytes() : nil
         if held != nil { heldAt = time }
         let status = machine.status
         published.withLock {

@@ -45,8 +45,7 @@ package final class ProtectService: Sendable {
         let handle = try EmbeddedGuest(
             name: reference.name.description,
             runtimeDirectory: paths.runtime,
-            tracking: try DirtyTracking.choice(guest: reference.name.description),
-            now: { Instant(nanoseconds: Clock.boot) }
+            tracking: try DirtyTracking.choice(guest: reference.name.description)
         )
         tracking = handle.trackingMethod
         uuid = handle.description.uuid
