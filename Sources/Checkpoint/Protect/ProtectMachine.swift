@@ -182,7 +182,9 @@ package struct ProtectMachine {
             } else if let announcedAt = ending?.announcedAt, now - announcedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)
-            } else if case .syncing = work, let resyncSince, now - resyncSince > settings.aloneAfter, ending == nil {
+            } else if case .syncing = work, let resyncSince, now - resyncSince > settings.aloneAfter,
+                ending == nil
+            {
                 continueAlone(now, &effects)
             } else if now >= nextBeat {
                 beatNumber += 1
@@ -262,7 +264,9 @@ package struct ProtectMachine {
         if case .down = link { return }
         if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
         // A peer that takes connections and loses them before the ack, again and again, does not commit either.
-        if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold { peerFailing = true }
+        if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold {
+            peerFailing = true
+        }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss.text
         // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
