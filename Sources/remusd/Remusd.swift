@@ -42,7 +42,7 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Without Xen",
-                subcommands: [GuestCommand.self]
+                subcommands: [GuestCommand.self, DemoCommand.self]
             ),
         ]
     )
