@@ -62,7 +62,7 @@ let package = Package(
         tests(of: "XenStream"),
         tests(of: "Checkpoint", ["CKernels", "XenStream"]),
         tests(of: "SystemSupport"),
-        tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport"]),
-        tests(of: "Daemon", ["Checkpoint", "SystemSupport"]),
+        tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport", "XenStream"]),
+        tests(of: "Daemon", ["remusd", "Checkpoint", "SystemSupport"]),
     ]
 )

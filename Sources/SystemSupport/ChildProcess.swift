@@ -43,7 +43,9 @@ package enum ChildProcess {
         }
         var pid: pid_t = 0
         let failure = withCStrings([path] + arguments) { arguments in
-            guard let environment else { return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ()) }
+            guard let environment else {
+                return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ())
+            }
             return withCStrings(environment) { posix_spawn(&pid, path, &actions, &attributes, arguments, $0) }
         }
         withExtendedLifetime(copies) {}

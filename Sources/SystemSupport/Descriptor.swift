@@ -72,7 +72,9 @@ package enum Memfd {
         let raw = memfd_create(name, UInt32(MFD_CLOEXEC))
         guard raw >= 0 else { throw SystemError("create memory file \(name)") }
         let file = Descriptor(owning: raw)
-        guard ftruncate(raw, size) == 0 else { throw SystemError("size memory file \(name) to \(size) bytes") }
+        guard ftruncate(raw, size) == 0 else {
+            throw SystemError("size memory file \(name) to \(size) bytes")
+        }
         return file
     }
 

@@ -27,7 +27,9 @@ package final class Epoll: Sendable {
 
     /// Starts watching; `token` comes back with every event.
     package func add(_ watched: Descriptor, _ events: Events, token: UInt64) throws(SystemError) {
-        guard control(EPOLL_CTL_ADD, watched, events, token) == 0 else { throw SystemError("watch a descriptor") }
+        guard control(EPOLL_CTL_ADD, watched, events, token) == 0 else {
+            throw SystemError("watch a descriptor")
+        }
     }
 
     /// Watches for something else from now on.
@@ -38,14 +40,18 @@ package final class Epoll: Sendable {
     /// Stops watching.
     package func remove(_ watched: Descriptor) { _ = control(EPOLL_CTL_DEL, watched, [], 0) }
 
-    private func control(_ operation: Int32, _ watched: Descriptor, _ events: Events, _ token: UInt64) -> Int32 {
+    private func control(_ operation: Int32, _ watched: Descriptor, _ events: Events, _ token: UInt64)
+        -> Int32
+    {
         var event = epoll_event(events: events.rawValue, data: epoll_data_t(u64: token))
         return epoll_ctl(descriptor.raw, operation, watched.raw, &event)
     }
 
     /// Waits for events, at most 64 at once, and hands each to `body`.
     /// - Parameter milliseconds: -1 waits without end.
-    package func wait(milliseconds: Int32, _ body: (_ token: UInt64, _ events: Events) -> Void) throws(SystemError) {
+    package func wait(milliseconds: Int32, _ body: (_ token: UInt64, _ events: Events) -> Void)
+        throws(SystemError)
+    {
         try withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events throws(SystemError) in
             let count = epoll_wait(descriptor.raw, events.baseAddress, 64, milliseconds)
             guard count >= 0 || errno == EINTR else { throw SystemError("wait for events") }

@@ -1,3 +1,5 @@
+// CLinux too: which of the two modules is taken to define timespec depends on what else is compiled with this file.
+import CLinux
 import Glibc
 
 /// State behind a lock, with a condition to wait on (pthread_mutex_t, pthread_cond_t).

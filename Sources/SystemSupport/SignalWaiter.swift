@@ -45,3 +45,11 @@ package final class SignalWaiter: Sendable {
     /// Ends the thread. The signals stay blocked.
     deinit { stop.signal() }
 }
+
+/// What a program does about signals as a whole.
+package enum Signals {
+    /// From here on `numbers` do nothing.
+    package static func ignore(_ numbers: [Int32]) {
+        for number in numbers { signal(number, SIG_IGN) }
+    }
+}

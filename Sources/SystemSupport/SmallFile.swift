@@ -27,7 +27,8 @@ package enum SmallFile {
 
     /// Replaces the file durably: after a crash at any moment it holds either the old bytes or the new.
     /// Written aside, fsynced, renamed, and the directory fsynced (rename(2), fsync(2)).
-    package static func replace(_ path: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
+    package static func replace(_ path: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError)
+    {
         let aside = path + ".new"
         let raw = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
         guard raw >= 0 else { throw SystemError("write \(aside)") }
@@ -62,7 +63,9 @@ package enum SmallFile {
         var built = path.hasPrefix("/") ? "" : "."
         for part in path.split(separator: "/") {
             built += "/" + part
-            guard mkdir(built, 0o700) == 0 || errno == EEXIST else { throw SystemError("make directory \(built)") }
+            guard mkdir(built, 0o700) == 0 || errno == EEXIST else {
+                throw SystemError("make directory \(built)")
+            }
         }
     }
 }

@@ -33,7 +33,9 @@ package struct SocketAddress: Equatable, Hashable, Sendable, CustomStringConvert
 /// TCP sockets: made, bound, connected.
 package enum TCP {
     /// A listener that takes over a dead predecessor's address at once (SO_REUSEADDR, socket(7)).
-    package static func listen(on address: SocketAddress, backlog: Int32 = 128) throws(SystemError) -> Descriptor {
+    package static func listen(on address: SocketAddress, backlog: Int32 = 128) throws(SystemError)
+        -> Descriptor
+    {
         try withResolved(address, passive: true) { info throws(SystemError) in
             let listener = try open(info)
             try setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1)
@@ -49,7 +51,9 @@ package enum TCP {
         try withResolved(address, passive: true) { info throws(SystemError) in
             let probe = try open(info)
             try setOption(probe, SOL_SOCKET, SO_REUSEADDR, 1)
-            guard bind(probe.raw, info.ai_addr, info.ai_addrlen) == 0 else { throw SystemError("listen on \(address)") }
+            guard bind(probe.raw, info.ai_addr, info.ai_addrlen) == 0 else {
+                throw SystemError("listen on \(address)")
+            }
         }
     }
 
@@ -66,14 +70,17 @@ package enum TCP {
     }
 
     /// The outcome of `startConnecting`; the socket stays non-blocking, with TCP_NODELAY.
-    package static func finishConnecting(_ socket: Descriptor, to address: SocketAddress) throws(SystemError) {
+    package static func finishConnecting(_ socket: Descriptor, to address: SocketAddress) throws(SystemError)
+    {
         let failure = try option(socket, SOL_SOCKET, SO_ERROR)
         guard failure == 0 else { throw SystemError("connect to \(address)", code: failure) }
         try setOption(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
     }
 
     /// Connects within `milliseconds`; the socket is blocking, with TCP_NODELAY.
-    package static func connect(to address: SocketAddress, milliseconds: Int32) throws(SystemError) -> Descriptor {
+    package static func connect(to address: SocketAddress, milliseconds: Int32) throws(SystemError)
+        -> Descriptor
+    {
         let socket = try startConnecting(to: address)
         var entry = pollfd(fd: socket.raw, events: Int16(POLLOUT), revents: 0)
         let ready = try retryingInterrupts("connect to \(address)") { Int(poll(&entry, 1, milliseconds)) }
@@ -109,7 +116,9 @@ package enum TCP {
         }
     }
 
-    private static func option(_ socket: Descriptor, _ level: Int32, _ name: Int32) throws(SystemError) -> Int32 {
+    private static func option(_ socket: Descriptor, _ level: Int32, _ name: Int32) throws(SystemError)
+        -> Int32
+    {
         var value: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         guard getsockopt(socket.raw, level, name, &value, &length) == 0 else {
@@ -156,7 +165,10 @@ package enum TCP {
             }
         }
         let end = host.firstIndex(of: 0) ?? host.count
-        return SocketAddress(host: String(decoding: host[..<end].map(UInt8.init(bitPattern:)), as: UTF8.self), port: port)
+        return SocketAddress(
+            host: String(decoding: host[..<end].map(UInt8.init(bitPattern:)), as: UTF8.self),
+            port: port
+        )
     }
 
     private static func open(_ info: addrinfo) throws(SystemError) -> Descriptor {

@@ -43,7 +43,12 @@ package enum UnixSocket {
         while done < bytes.count {
             done += try retryingInterrupts("send over a unix socket") {
                 bytes.withUnsafeBytes {
-                    Glibc.send(socket.raw, $0.baseAddress?.advanced(by: done), $0.count - done, Int32(MSG_NOSIGNAL))
+                    Glibc.send(
+                        socket.raw,
+                        $0.baseAddress?.advanced(by: done),
+                        $0.count - done,
+                        Int32(MSG_NOSIGNAL)
+                    )
                 }
             }
         }
@@ -58,7 +63,10 @@ package enum UnixSocket {
         let space = (header + rights.count + 7) & ~7
         let control = UnsafeMutableRawBufferPointer.allocate(byteCount: space, alignment: 8)
         defer { control.deallocate() }
-        var vector = iovec(iov_base: UnsafeMutableRawPointer(mutating: payload.baseAddress), iov_len: payload.count)
+        var vector = iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: payload.baseAddress),
+            iov_len: payload.count
+        )
         return withUnsafeMutablePointer(to: &vector) { vector in
             var message = msghdr()
             message.msg_iov = vector
@@ -112,7 +120,9 @@ package enum UnixSocket {
             let first = control.load(as: cmsghdr.self)
             if first.cmsg_level == SOL_SOCKET, first.cmsg_type == Int32(SCM_RIGHTS) {
                 for index in 0..<(Int(first.cmsg_len) - header) / 4 {
-                    descriptors.append(Descriptor(owning: control.load(fromByteOffset: header + 4 * index, as: Int32.self)))
+                    descriptors.append(
+                        Descriptor(owning: control.load(fromByteOffset: header + 4 * index, as: Int32.self))
+                    )
                 }
             }
         }

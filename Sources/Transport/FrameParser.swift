@@ -17,7 +17,9 @@ package struct FrameParser: ~Copyable {
     deinit { buffer.deallocate() }
 
     /// Where the next bytes go.
-    package var free: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]) }
+    package var free: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+    }
 
     /// Takes `count` bytes that were put into `free`, and hands out every whole message.
     /// - Throws: `FrameError` for anything that is no control frame.

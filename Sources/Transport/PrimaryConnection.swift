@@ -63,7 +63,9 @@ package final class PrimaryConnection {
     package var descriptor: Int32 { socket.raw }
     /// Whether there is something to write, or a connection to finish.
     package var wantsToWrite: Bool { !isConnected || hasOutput }
-    private var hasOutput: Bool { controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty }
+    private var hasOutput: Bool {
+        controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty
+    }
     /// Whether all data that was handed over is with the kernel.
     package var isDrained: Bool { headerLeft == 0 && body.isEmpty && data.isEmpty }
 
@@ -154,7 +156,10 @@ package final class PrimaryConnection {
         let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
         let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
             vectors[0] = iovec(iov_base: rest.baseAddress, iov_len: rest.count)
-            vectors[1] = iovec(iov_base: UnsafeMutableRawPointer(mutating: body.baseAddress), iov_len: body.count)
+            vectors[1] = iovec(
+                iov_base: UnsafeMutableRawPointer(mutating: body.baseAddress),
+                iov_len: body.count
+            )
             var message = msghdr()
             message.msg_iov = vectors.baseAddress
             message.msg_iovlen = 2

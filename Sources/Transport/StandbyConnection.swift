@@ -36,7 +36,12 @@ package final class StandbyConnection: Sendable {
     package func read(into target: UnsafeMutableRawBufferPointer) throws(ConnectionError) {
         var done = 0
         while done < target.count {
-            let count = recv(socket.raw, target.baseAddress?.advanced(by: done), target.count - done, Int32(MSG_DONTWAIT))
+            let count = recv(
+                socket.raw,
+                target.baseAddress?.advanced(by: done),
+                target.count - done,
+                Int32(MSG_DONTWAIT)
+            )
             if count > 0 {
                 done += count
             } else if count == 0 {
@@ -54,7 +59,12 @@ package final class StandbyConnection: Sendable {
             var done = 0
             while done < frame.count {
                 let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-                let count = Glibc.send(socket.raw, frame.baseAddress?.advanced(by: done), frame.count - done, flags)
+                let count = Glibc.send(
+                    socket.raw,
+                    frame.baseAddress?.advanced(by: done),
+                    frame.count - done,
+                    flags
+                )
                 if count > 0 {
                     done += count
                     continue

@@ -26,7 +26,7 @@ struct Remusd: ParsableCommand {
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
             """,
         version: BuildVersion.text,
-        subcommands: [Inspect.self, GuardianCommand.self],
+        subcommands: [GuardianCommand.self],
         groupedSubcommands: [
             CommandGroup(
                 name: "Protect",
@@ -38,7 +38,11 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Act",
-                subcommands: [ActivateCommand.self, UnprotectCommand.self, ExportCommand.self]
+                subcommands: [ActivateCommand.self, UnprotectCommand.self]
+            ),
+            CommandGroup(
+                name: "Images",
+                subcommands: [ExportCommand.self, Inspect.self]
             ),
             CommandGroup(
                 name: "Without Xen",

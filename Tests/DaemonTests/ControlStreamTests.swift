@@ -81,6 +81,21 @@ import Testing
         }
     }
 
+    /// Of another server: a body whose end is the connection's end might be cut anywhere.
+    @Test func aBodyWithoutAnEndIsRefused() throws {
+        let listener = try UnixSocket.listen(at: socket)
+        let answering = Background {
+            guard let connection = try TCP.accept(listener) else { return }
+            _ = try UnixSocket.receive(from: connection, capacity: 4096)
+            try UnixSocket.send(Array("HTTP/1.1 200 OK\r\n\r\nhalf".utf8), over: connection)
+        }
+        let out = try output()
+        #expect(throws: ControlClientError.self) {
+            try ControlClient(path: socket).download("/", to: out.raw)
+        }
+        try answering.value()
+    }
+
     @Test func refusesToStreamOverHTTP10() throws {
         let server = try server { sink in try [UInt8](1...3).withUnsafeBytes { try sink($0) } }
         defer { server.stop() }

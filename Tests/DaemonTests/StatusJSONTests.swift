@@ -6,7 +6,7 @@ import Testing
         let status = GuestStatus(guest: "web1", role: .standby, state: .peerLost)
         #expect(
             String(decoding: try ControlJSON.encode(status), as: UTF8.self)
-                == #"{"epoch":{"acked":0,"committed":0,"sent":0},"generation":0,"guest":"web1","held_bytes":0,"#
+                == #"{"epoch":{"acked":null,"committed":null,"sent":null},"generation":0,"guest":"web1","held_bytes":0,"#
                 + #""last_ack_age_ms":null,"may_activate":false,"protected":false,"reasons":[],"role":"standby","#
                 + #""schema":"remusd.status/1","session":null,"state":"peer-lost","uuid":""}"#
         )

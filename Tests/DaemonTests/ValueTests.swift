@@ -96,3 +96,16 @@ import Testing
         #expect(Timestamp.nowPrecise.count == 24)
     }
 }
+
+@Suite struct HexIDTests {
+    @Test(arguments: [0, 1, 0xDEAD_BEEF, .max] as [UInt64])
+    func comesBack(id: UInt64) {
+        #expect(HexID.text(id).count == 16)
+        #expect(HexID.parse(HexID.text(id)) == id)
+    }
+
+    @Test(arguments: ["", "+1", "-1", "x", "00000000000000000"])
+    func refuses(text: String) {
+        #expect(HexID.parse(text) == nil)
+    }
+}

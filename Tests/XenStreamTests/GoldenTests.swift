@@ -129,4 +129,13 @@ import XenStream
         }
         #expect(PVLayout.cr3(frame: 0x12_3456, word: 4) == 0x2345_6001)
     }
+
+    @Test func writingBeyondTheMemoryStopsTheProgram() async {
+        await #expect(processExitsWith: .failure) {
+            _ = written(20) { $0.appendImageHeader() }
+        }
+        await #expect(processExitsWith: .failure) {
+            _ = written { writer in _ = [PageEntry]().withUnsafeBufferPointer { writer.beginPageData($0) } }
+        }
+    }
 }

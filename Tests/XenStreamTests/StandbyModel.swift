@@ -20,6 +20,7 @@ final class StandbyModel: StreamHandler, CommittedState {
 
     func page(_ entry: PageEntry, content: UnsafeRawBufferPointer?, contentOffset: UInt64) {
         let old = pending[entry.pfn] ?? pages[entry.pfn]
+        if entry.type == .absent, old == nil { return }
         pending[entry.pfn] = Page(type: entry.type, content: content.map { Array($0) } ?? old?.content)
     }
 
@@ -42,7 +43,7 @@ final class StandbyModel: StreamHandler, CommittedState {
         sections[.emulatorRecords] = emulator
         state = []
         emulator = []
-        order = pages.keys.sorted()
+        order = []
     }
 
     func end() { checkpointEnd(epoch: 0) }
@@ -55,6 +56,7 @@ final class StandbyModel: StreamHandler, CommittedState {
     }
 
     func fill(_ batch: inout PageBatch, from first: UInt64) throws -> UInt64? {
+        if order.isEmpty { order = pages.keys.sorted() }
         var index = order.partitioningIndex { $0 >= first }
         while index < order.count {
             guard !batch.isFull, let page = pages[order[index]] else { return order[index] }

@@ -9,7 +9,12 @@ package struct ActivationRequest: Sendable {
     /// Where the guest shall be reached, if not where it was.
     package var address: String?
 
-    package init(description: GuestDescription, memoryDescriptor: Int32, stateRecords: [UInt8], address: String?) {
+    package init(
+        description: GuestDescription,
+        memoryDescriptor: Int32,
+        stateRecords: [UInt8],
+        address: String?
+    ) {
         self.description = description
         self.memoryDescriptor = memoryDescriptor
         self.stateRecords = stateRecords

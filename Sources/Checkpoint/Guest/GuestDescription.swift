@@ -22,7 +22,8 @@ package struct GuestUUID: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.map(\.count) == [8, 4, 4, 4, 12] else { return nil }
         let digits = parts.joined()
-        guard let high = UInt64(digits.prefix(16), radix: 16), let low = UInt64(digits.suffix(16), radix: 16) else {
+        guard let high = UInt64(digits.prefix(16), radix: 16), let low = UInt64(digits.suffix(16), radix: 16)
+        else {
             return nil
         }
         self.init(high: high, low: low)
@@ -52,7 +53,14 @@ package struct GuestDescription: Equatable, Sendable {
     /// The JSON configuration that goes into the xl header (`libxl_domain_config_to_json`), without a NUL.
     package var config: [UInt8]
 
-    package init(name: String, uuid: GuestUUID, kind: GuestKind, pageCount: Int, address: String, config: [UInt8]) {
+    package init(
+        name: String,
+        uuid: GuestUUID,
+        kind: GuestKind,
+        pageCount: Int,
+        address: String,
+        config: [UInt8]
+    ) {
         self.name = name
         self.uuid = uuid
         self.kind = kind

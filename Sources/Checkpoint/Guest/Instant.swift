@@ -29,7 +29,9 @@ package struct TimeSpan: Comparable, Hashable, Sendable, CustomStringConvertible
     package var milliseconds: UInt64 { nanoseconds / 1_000_000 }
 
     package static func < (a: TimeSpan, b: TimeSpan) -> Bool { a.nanoseconds < b.nanoseconds }
-    package static func + (a: TimeSpan, b: TimeSpan) -> TimeSpan { TimeSpan(nanoseconds: a.nanoseconds &+ b.nanoseconds) }
+    package static func + (a: TimeSpan, b: TimeSpan) -> TimeSpan {
+        TimeSpan(nanoseconds: a.nanoseconds &+ b.nanoseconds)
+    }
     /// This much of the span, in hundredths.
     package func percent(_ share: UInt64) -> TimeSpan { TimeSpan(nanoseconds: nanoseconds / 100 * share) }
 

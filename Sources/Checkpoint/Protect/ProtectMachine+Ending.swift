@@ -13,7 +13,8 @@ extension ProtectMachine {
         if inPause {
             // Whatever failed, the guest is not left suspended.
             effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
-            if case .resuming = work {} else {
+            if case .resuming = work {
+            } else {
                 work = .resuming(thenSend: false)
                 effects.append(.resume)
             }

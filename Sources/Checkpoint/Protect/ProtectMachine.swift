@@ -130,7 +130,9 @@ package struct ProtectMachine {
 
     /// A loop that was late by more than a beat may have missed heartbeats that were there to be read.
     private mutating func noticeLateness(_ now: Instant) {
-        if now - lastPassage > settings.heartbeat + settings.heartbeat + settings.heartbeat { aloneBasis = now }
+        if now - lastPassage > settings.heartbeat + settings.heartbeat + settings.heartbeat {
+            aloneBasis = now
+        }
         lastPassage = now
     }
 
@@ -231,7 +233,11 @@ package struct ProtectMachine {
         linkLost(loss, now, &effects)
     }
 
-    private mutating func linkLost(_ loss: LinkLoss, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+    private mutating func linkLost(
+        _ loss: LinkLoss,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
         if case .down = link { return }
         if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
         link = .down(retryAt: now + settings.retry)
@@ -254,7 +260,8 @@ package struct ProtectMachine {
         lastHeard = now
         switch (link, message) {
         case (.handshaking, .welcome(let welcome)): welcomed(welcome, now, &effects)
-        case (.handshaking, .refuse(let refusal)), (.up, .refuse(let refusal)): refused(refusal, now, &effects)
+        case (.handshaking, .refuse(let refusal)), (.up, .refuse(let refusal)):
+            refused(refusal, now, &effects)
         case (.up, .ack(let acked)): acknowledged(acked, now, &effects)
         case (.up, .heartbeat(let beat)):
             guard !peerFailing else { return }

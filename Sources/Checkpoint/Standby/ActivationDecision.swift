@@ -36,7 +36,9 @@ extension StandbyMachine {
     ) -> ActivationDecision {
         if runsHere {
             if let wanted = order.ifGeneration, wanted != facts.activatedFrom, wanted != facts.generation {
-                return .generationMismatch("the guest is active here at generation \(facts.generation), not \(wanted)")
+                return .generationMismatch(
+                    "the guest is active here at generation \(facts.generation), not \(wanted)"
+                )
             }
             return .alreadyActive
         }
@@ -62,7 +64,9 @@ extension StandbyMachine {
                 )
             }
             guard host == image.primaryHost else {
-                return .fencingUnconfirmed("the primary is \(image.primaryHost), --confirm-fenced names \(host)")
+                return .fencingUnconfirmed(
+                    "the primary is \(image.primaryHost), --confirm-fenced names \(host)"
+                )
             }
         }
         // Up to 80 % of alone-after from the sending of the last beat it echoed, the primary cannot have gone alone.

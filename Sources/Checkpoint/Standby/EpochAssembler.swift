@@ -22,7 +22,8 @@ package enum EpochError: Error, Equatable, Sendable, CustomStringConvertible {
         case .wrongChecksum: "an epoch's checksum does not match: it was damaged on the way"
         case .notOneCheckpoint: "an epoch that is not exactly one whole checkpoint"
         case .tooLong(let limit): "an epoch of more than \(limit) bytes"
-        case .overMemoryCeiling(let pages): "the guest's memory grew past the standby's memory ceiling, at \(pages) pages"
+        case .overMemoryCeiling(let pages):
+            "the guest's memory grew past the standby's memory ceiling, at \(pages) pages"
         }
     }
 }
@@ -120,7 +121,9 @@ package struct EpochAssembler: ~Copyable {
     /// - Returns: its length in the epoch buffer (0 for epoch 0). The next epoch may be received once it is applied.
     package mutating func finish(_ end: EpochEnd, epoch got: UInt64) throws(EpochError) -> Int {
         guard got == epoch else { throw .wrongEpoch(got: got, expected: epoch) }
-        guard end.length == UInt64(length) else { throw .wrongLength(got: UInt64(length), announced: end.length) }
+        guard end.length == UInt64(length) else {
+            throw .wrongLength(got: UInt64(length), announced: end.length)
+        }
         guard end.checksum == checksum else { throw .wrongChecksum }
         guard handler.checkpoints == 1, reader.completeness == .afterCheckpoint(epochs: epoch + 1) else {
             throw .notOneCheckpoint

@@ -36,7 +36,9 @@ struct EpochRecords {
         let record = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + 8 + padded])
         offset += 8 + padded
         if layer == .libxl {
-            guard LibxlRecordType(rawValue: type) == .checkpointEnd else { return Record(kind: .emulator, bytes: record) }
+            guard LibxlRecordType(rawValue: type) == .checkpointEnd else {
+                return Record(kind: .emulator, bytes: record)
+            }
             layer = .libxc
             return Record(kind: .mark, bytes: record)
         }

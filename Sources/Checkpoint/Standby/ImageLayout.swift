@@ -10,7 +10,8 @@
 /// | types | one byte a pfn: bit 7 seen, bit 6 holds data, bits 0 to 3 its PageType |
 package struct ImageLayout: Equatable, Sendable {
     /// Bytes of a part. The memory is sparse: what is not used costs nothing.
-    package static let header = 4096, prefixCapacity = 8 << 20, stateCapacity = 16 << 20, emulatorCapacity = 64 << 20
+    package static let header = 4096, prefixCapacity = 8 << 20, stateCapacity = 16 << 20,
+        emulatorCapacity = 64 << 20
 
     package let pageCount: Int
 

@@ -20,7 +20,10 @@ struct SnapshotKeeper {
             overflowed = true
             return
         }
-        saved[pfn] = Page(type: image.type(of: pfn), content: image.holdsData(pfn) ? Array(image.page(pfn)) : nil)
+        saved[pfn] = Page(
+            type: image.type(of: pfn),
+            content: image.holdsData(pfn) ? Array(image.page(pfn)) : nil
+        )
     }
 }
 
@@ -63,7 +66,9 @@ package final class ImageSnapshot {
             guard var keeper = slot.take() else { throw ImageError("the snapshot has ended") }
             defer { slot = keeper }
             guard !keeper.overflowed else {
-                throw ImageError("the guest rewrites its memory faster than the export is written; try a faster disk")
+                throw ImageError(
+                    "the guest rewrites its memory faster than the export is written; try a faster disk"
+                )
             }
             var count = 0
             var filled = 0

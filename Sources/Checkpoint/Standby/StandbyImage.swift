@@ -75,7 +75,10 @@ package final class StandbyImage: @unchecked Sendable {
         owner: AnyObject
     ) throws(ImageError) {
         guard meta.count > ImageLayout.header else { throw ImageError("its meta memory is cut short") }
-        let pageCount = Int(meta.load(fromByteOffset: ImageLayout.Field.pageCount.rawValue, as: UInt64.self) & 0xFFFF_FFFF_FFFF)
+        let pageCount = Int(
+            meta.load(fromByteOffset: ImageLayout.Field.pageCount.rawValue, as: UInt64.self)
+                & 0xFFFF_FFFF_FFFF
+        )
         let layout = ImageLayout(pageCount: pageCount)
         guard meta.count >= layout.metaSize, memory.count >= layout.memorySize else {
             throw ImageError("its memory does not fit its \(pageCount) pages")
@@ -157,11 +160,15 @@ package final class StandbyImage: @unchecked Sendable {
     // MARK: Parts
 
     /// The stream's bytes before the first PAGE_DATA.
-    package var prefix: UnsafeRawBufferPointer { part(layout.prefix, .prefixLength, ImageLayout.prefixCapacity) }
+    package var prefix: UnsafeRawBufferPointer {
+        part(layout.prefix, .prefixLength, ImageLayout.prefixCapacity)
+    }
     /// The committed state records.
     package var state: UnsafeRawBufferPointer { part(layout.state, .stateLength, ImageLayout.stateCapacity) }
     /// The committed records of the device model.
-    package var emulator: UnsafeRawBufferPointer { part(layout.emulator, .emulatorLength, ImageLayout.emulatorCapacity) }
+    package var emulator: UnsafeRawBufferPointer {
+        part(layout.emulator, .emulatorLength, ImageLayout.emulatorCapacity)
+    }
 
     private func part(_ offset: Int, _ length: ImageLayout.Field, _ capacity: Int) -> UnsafeRawBufferPointer {
         let count = min(Int(truncatingIfNeeded: self[length] & 0xFFFF_FFFF), capacity)
@@ -231,8 +238,10 @@ package final class StandbyImage: @unchecked Sendable {
         if let content {
             let isNew = old & Self.holdsData == 0
             if !isNew || !ckernels_is_zero(content.baseAddress, content.count) {
-                UnsafeMutableRawBufferPointer(rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize])
-                    .copyMemory(from: content)
+                UnsafeMutableRawBufferPointer(
+                    rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize]
+                )
+                .copyMemory(from: content)
                 flags |= Self.holdsData
                 if isNew { self[.populatedPages] += 1 }
             }
@@ -266,9 +275,13 @@ package final class StandbyImage: @unchecked Sendable {
                 switch record.kind {
                 case .pages(let entries, let contents): try storePages(entries, contents)
                 case .state:
-                    guard appendState(record.bytes) else { throw ImageError("its state records are too long") }
+                    guard appendState(record.bytes) else {
+                        throw ImageError("its state records are too long")
+                    }
                 case .emulator:
-                    guard appendEmulator(record.bytes) else { throw ImageError("its device model state is too long") }
+                    guard appendEmulator(record.bytes) else {
+                        throw ImageError("its device model state is too long")
+                    }
                 case .mark: break
                 }
                 progress()
@@ -285,12 +298,16 @@ package final class StandbyImage: @unchecked Sendable {
         try reader.withLock { keeper throws(ImageError) in
             var offset = 0
             for index in 0..<entries.count / 8 {
-                guard let entry = PageEntry(encoded: entries.loadLE(at: index * 8)), entry.pfn < layout.pageCount else {
+                guard let entry = PageEntry(encoded: entries.loadLE(at: index * 8)),
+                    entry.pfn < layout.pageCount
+                else {
                     throw ImageError("a page entry is out of range")
                 }
                 keeper?.keep(Int(entry.pfn), of: self)
                 if entry.type.carriesData {
-                    guard contents.count - offset >= guestPageSize else { throw ImageError("page contents are cut short") }
+                    guard contents.count - offset >= guestPageSize else {
+                        throw ImageError("page contents are cut short")
+                    }
                     store(entry, UnsafeRawBufferPointer(rebasing: contents[offset..<offset + guestPageSize]))
                     offset += guestPageSize
                 } else {

@@ -121,14 +121,21 @@ package struct StandbyMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
-        guard let version = ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion) else {
+        guard let version = ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion)
+        else {
             return refuse(.noCommonVersion, "no common protocol version", connection, &effects)
         }
         if runsHere || facts.state == .active && hello.generation <= facts.generation {
-            return refuse(.active, "the guest is active here at generation \(facts.generation)", connection, &effects)
+            return refuse(
+                .active,
+                "the guest is active here at generation \(facts.generation)",
+                connection,
+                &effects
+            )
         }
         guard hello.generation >= facts.generation else {
-            let text = "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
+            let text =
+                "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
             return refuse(.generationTooLow, text, connection, &effects)
         }
         if let live {
@@ -233,7 +240,8 @@ package struct StandbyMachine {
         }
     }
 
-    private mutating func commit(_ epoch: UInt64, _ live: Live, _ effects: inout EffectBuffer<StandbyEffect>) {
+    private mutating func commit(_ epoch: UInt64, _ live: Live, _ effects: inout EffectBuffer<StandbyEffect>)
+    {
         guard epoch == live.awaited else { return }
         effects.append(.seal(epoch: epoch))
         if epoch == 0 {

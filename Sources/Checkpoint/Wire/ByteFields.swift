@@ -40,8 +40,12 @@ struct FieldReader {
 
     mutating func takeText(limit: Int = 4096) throws(FrameError) -> String {
         let blob = try takeBlob()
-        guard blob.count <= limit else { throw .badBody(type, "a text of \(blob.count) bytes, at most \(limit)") }
-        guard let text = String(validating: blob, as: UTF8.self) else { throw .badBody(type, "a text that is not UTF-8") }
+        guard blob.count <= limit else {
+            throw .badBody(type, "a text of \(blob.count) bytes, at most \(limit)")
+        }
+        guard let text = String(validating: blob, as: UTF8.self) else {
+            throw .badBody(type, "a text that is not UTF-8")
+        }
         return text
     }
 
@@ -53,6 +57,8 @@ struct FieldReader {
     }
 
     func finish() throws(FrameError) {
-        guard position == bytes.count else { throw .badBody(type, "\(bytes.count - position) bytes too many") }
+        guard position == bytes.count else {
+            throw .badBody(type, "\(bytes.count - position) bytes too many")
+        }
     }
 }

@@ -31,7 +31,8 @@ package enum FrameError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .badMagic(let magic): "not a remusd frame (magic 0x\(String(magic, radix: 16)))"
         case .unknownType(let type): "unknown frame type \(type)"
-        case .tooLong(let type, let length, let limit): "\(type) frame of \(length) bytes, at most \(limit) allowed"
+        case .tooLong(let type, let length, let limit):
+            "\(type) frame of \(length) bytes, at most \(limit) allowed"
         case .badChecksum(let type): "damaged \(type) frame: its checksum does not match"
         case .badBody(let type, let reason): "malformed \(type) frame: \(reason)"
         case .noCommonVersion(let oldest, let newest):
@@ -87,7 +88,12 @@ package struct FrameHeader: Equatable, Sendable {
         guard magic == Self.magic else { throw .badMagic(magic) }
         let rawType: UInt16 = bytes.loadLE(at: 4)
         guard let type = FrameType(rawValue: rawType) else { throw .unknownType(rawType) }
-        self.init(type: type, length: bytes.loadLE(at: 8), session: bytes.loadLE(at: 16), epoch: bytes.loadLE(at: 24))
+        self.init(
+            type: type,
+            length: bytes.loadLE(at: 8),
+            session: bytes.loadLE(at: 16),
+            epoch: bytes.loadLE(at: 24)
+        )
         let limit = type == .data ? Self.dataLimit : Self.controlLimit
         guard length <= limit else { throw .tooLong(type, length: length, limit: limit) }
         if type == .data { try check(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0)) }

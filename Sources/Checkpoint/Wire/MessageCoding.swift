@@ -62,7 +62,11 @@ extension Message {
         }
     }
 
-    private func withLargeFrame<R>(_ session: UInt64, _ fields: [UInt8], _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    private func withLargeFrame<R>(
+        _ session: UInt64,
+        _ fields: [UInt8],
+        _ body: (UnsafeRawBufferPointer) -> R
+    ) -> R {
         var frame = [UInt8](repeating: 0, count: FrameHeader.size) + fields
         return frame.withUnsafeMutableBytes { bytes in
             FrameHeader(type: type, length: UInt32(fields.count), session: session, epoch: epoch)

@@ -40,7 +40,18 @@ final class ControlDownload: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !failed else { return }
         switch Self.unwrapInboundIn(data) {
-        case .head(let head): status = Int(head.status.code)
+        case .head(let head):
+            status = Int(head.status.code)
+            // A body that ends with the connection cannot be told from one cut short.
+            guard
+                head.headers.contains(name: "content-length")
+                    || head.headers.contains(name: "transfer-encoding")
+            else {
+                return fail(
+                    .failed(socket: parameters.socket, reason: "the answer does not say where it ends"),
+                    context
+                )
+            }
         case .body(let piece) where status == 200:
             do {
                 try piece.withUnsafeReadableBytes { bytes throws(SystemError) in try write(bytes) }

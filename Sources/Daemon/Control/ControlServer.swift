@@ -39,12 +39,12 @@ package final class ControlServer: Sendable {
     /// The socket.
     package let path: String
 
-    private let lock: SocketLock
+    /// The right to `path`; nil once stopped.
+    private let lock: Mutex<SocketLock?>
     private let group: MultiThreadedEventLoopGroup
     private let threads: ControlThreads
     private let connections: ControlConnections
     private let listener: any Channel
-    private let stopped = Mutex(false)
 
     /// Begins to serve.
     /// - Parameters:
@@ -60,7 +60,7 @@ package final class ControlServer: Sendable {
             throw ControlServerError(path: path, reason: "another process serves it; stop that one first")
         }
         self.path = path
-        self.lock = lock
+        self.lock = Mutex(lock)
         let socket = try UnixSocket.listen(at: path)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let threads = ControlThreads()
@@ -108,11 +108,9 @@ package final class ControlServer: Sendable {
     /// Not to be called by a handler or producer, which it would wait for.
     /// - Parameter drainMilliseconds: after this long, what is still under way is cut.
     package func stop(drainMilliseconds: Int64 = 5_000) {
-        let first = stopped.withLock { stopped in
-            defer { stopped = true }
-            return !stopped
-        }
-        guard first else { return }
+        guard let held = lock.withLock({ $0.take() }) else { return }
+        // Only while the lock is held is what lies at `path` ours.
+        defer { withExtendedLifetime(held) {} }
         unlink(path)
         try? listener.close().wait()
         connections.drain(on: group.next(), milliseconds: drainMilliseconds)

@@ -203,7 +203,7 @@ struct InspectionListing: StreamHandler {
     private func line(_ offset: UInt64, _ layer: StreamLayer, _ name: String, _ length: Int, _ what: String) {
         guard format == .text, !summaryOnly else { return }
         columns(offset, layer, epoch: "", name, length)
-        output.put(what + "\n")
+        output.put(what.isEmpty ? "\n" : "  " + what + "\n")
     }
 
     private func columns(
@@ -221,7 +221,6 @@ struct InspectionListing: StreamHandler {
         output.put("  ")
         output.put(name, width: 23)
         output.put(String(length), width: 11, right: true)
-        output.put("  ")
     }
 
     private mutating func show(
@@ -234,7 +233,7 @@ struct InspectionListing: StreamHandler {
             columns(record.offset, record.layer, epoch: String(record.epoch), record.name, Int(record.length))
             var parts = fields.map(\.line)
             if let types { parts += types.map { "\($0.name) \($0.count)" } }
-            output.put(parts.joined(separator: ", ") + "\n")
+            output.put(parts.isEmpty ? "\n" : "  " + parts.joined(separator: ", ") + "\n")
         case .json:
             var text = listed == 0 ? "\n" : ",\n"
             text +=

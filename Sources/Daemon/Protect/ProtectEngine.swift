@@ -107,7 +107,9 @@ package final class ProtectEngine: @unchecked Sendable {
         // One record's worth at least, for the rounds that go while the guest runs.
         let stagingPages = max(options.stagingPages ?? pages, Staging.batch)
         let state = guest.stateCapacity + guest.description.config.count + 4096
-        stagingMemory = try Mapping.anonymous(count: Staging.capacity(pages: stagingPages, stateCapacity: state))
+        stagingMemory = try Mapping.anonymous(
+            count: Staging.capacity(pages: stagingPages, stateCapacity: state)
+        )
         staging = Staging(memory: stagingMemory.bytes, stateCapacity: state)
         dirty = PageBitmap(pageCount: pages)
         sentLive = PageBitmap(pageCount: pages)
@@ -260,7 +262,8 @@ package final class ProtectEngine: @unchecked Sendable {
         case .send(let message): queue(message)
         case .startTracking: attempt { () throws(GuestError) in try startTracking() }
         case .stopTracking: guest.stopDirtyTracking()
-        case .syncRound(let epoch, let whole): attempt { () throws(GuestError) in try beginSync(epoch, whole: whole) }
+        case .syncRound(let epoch, let whole):
+            attempt { () throws(GuestError) in try beginSync(epoch, whole: whole) }
         case .requeueSentPages:
             dirty.formUnion(sentLive)
             sentLive.removeAll()
@@ -355,9 +358,12 @@ package final class ProtectEngine: @unchecked Sendable {
         do {
             try storeGeneration(generation)
             unstoredGeneration = nil
-            events.isEmpty ? dispatch(.generationStored(generation)) : events.append(.generationStored(generation))
+            events.isEmpty
+                ? dispatch(.generationStored(generation)) : events.append(.generationStored(generation))
         } catch {
-            if unstoredGeneration == nil { log.error("cannot store generation \(generation); output stays held: \(error)") }
+            if unstoredGeneration == nil {
+                log.error("cannot store generation \(generation); output stays held: \(error)")
+            }
             unstoredGeneration = generation
             retryStoreAt = now + .seconds(1)
         }

@@ -6,7 +6,8 @@ import SystemSupport
 enum ProtectReporting {
     static func log(_ report: ProtectReport, standby: SocketAddress, _ log: Logger) {
         switch report {
-        case .linkUp(let host): log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
+        case .linkUp(let host):
+            log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
         case .linkLost(let reason): log.warning("no standby: \(reason)", metadata: ["peer": "\(standby)"])
         case .syncStarted: log.info("initial sync started; the guest is not protected yet")
         case .protected: log.notice("protected")
@@ -36,7 +37,8 @@ enum ProtectReporting {
     /// How a protection ended, for people.
     static func text(_ result: ProtectResult, generation: UInt64) -> String {
         switch result {
-        case .ended(let reason, .dropped): "\(words(reason)); the standby dropped its image at generation \(generation + 1)"
+        case .ended(let reason, .dropped):
+            "\(words(reason)); the standby dropped its image at generation \(generation + 1)"
         case .ended(let reason, .kept): "\(words(reason)); the standby keeps its image for remusd activate"
         case .nothingToDrop(let reason): "\(words(reason)); the standby had no image that could be activated"
         case .unanswered(.crashed):

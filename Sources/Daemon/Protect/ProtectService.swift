@@ -55,7 +55,11 @@ package final class ProtectService: Sendable {
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
         began = Timestamp.now
-        let store = GenerationStore(path: paths.primaryRecord(reference.name), handle.description, peer: options.standby)
+        let store = GenerationStore(
+            path: paths.primaryRecord(reference.name),
+            handle.description,
+            peer: options.standby
+        )
         engine = try ProtectEngine(
             guest: handle,
             output: handle.output,
@@ -111,14 +115,19 @@ package final class ProtectService: Sendable {
 
     private func reply(_ result: ProtectResult?) -> UnprotectReply {
         guard let result else {
-            return UnprotectReply(outcome: .pending, message: "the standby has not answered yet; output stays held")
+            return UnprotectReply(
+                outcome: .pending,
+                message: "the standby has not answered yet; output stays held"
+            )
         }
         let generation = engine.snapshot.status.generation
         switch result {
-        case .ended(_, .dropped): return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
+        case .ended(_, .dropped):
+            return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
         case .ended(_, .kept): return UnprotectReply(outcome: .ended, peer: "image kept")
         case .unanswered: return UnprotectReply(outcome: .alone, message: text(of: result))
-        case .nothingToDrop, .refused, .failed: return UnprotectReply(outcome: .ended, message: text(of: result))
+        case .nothingToDrop, .refused, .failed:
+            return UnprotectReply(outcome: .ended, message: text(of: result))
         }
     }
 
@@ -179,18 +188,23 @@ package final class ProtectService: Sendable {
         case .syncing:
             reasons.append(
                 machine.plugClosed
-                    ? "the initial sync is not complete; output is held" : "UNPROTECTED: the initial sync is not complete"
+                    ? "the initial sync is not complete; output is held"
+                    : "UNPROTECTED: the initial sync is not complete"
             )
         case .suspendRefused: reasons.append("NOT PROTECTED: the guest does not suspend; its output is held")
         case .peerLost: reasons.append("NOT PROTECTED: the standby does not answer; output is held")
-        case .alone: reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
-        case .outdated: reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped")
+        case .alone:
+            reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
+        case .outdated:
+            reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped")
         case .splitBrain: reasons.append("SPLIT BRAIN: the guest is active at the standby too")
         case .ending: reasons.append("protection is ending")
         case .ended: reasons.append("protection has ended")
         }
         if let loss = machine.lastLoss, machine.state != .protected { reasons.append(loss) }
-        if let at = machine.aloneAt { reasons.append("goes on alone in \((at - now).rounded) unless the standby answers") }
+        if let at = machine.aloneAt {
+            reasons.append("goes on alone in \((at - now).rounded) unless the standby answers")
+        }
         return reasons
     }
 }
@@ -236,7 +250,9 @@ private struct GenerationStore: Sendable {
     }
 
     func store(_ generation: UInt64) throws {
-        try PrimaryRecord(guest: guest, uuid: uuid, generation: generation, session: nil, peer: peer).store(at: path)
+        try PrimaryRecord(guest: guest, uuid: uuid, generation: generation, session: nil, peer: peer).store(
+            at: path
+        )
     }
 }
 

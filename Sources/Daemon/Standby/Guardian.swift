@@ -29,7 +29,9 @@ package final class Guardian {
         while true {
             var entries = ([listener] + clients).map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
             _ = poll(&entries, UInt(entries.count), clients.isEmpty ? 100 : -1)
-            if entries[0].revents != 0, let client = try? UnixSocket.accept(listener) { clients.append(client) }
+            if entries[0].revents != 0, let client = try? UnixSocket.accept(listener) {
+                clients.append(client)
+            }
             var gone: [Int32] = []
             for entry in entries.dropFirst() where entry.revents != 0 {
                 guard let client = clients.first(where: { $0.raw == entry.fd }) else { continue }
@@ -47,7 +49,11 @@ package final class Guardian {
 
     /// Answers one request; false if the client is gone or talks nonsense.
     private func serve(_ client: Descriptor) -> Bool {
-        guard let (bytes, descriptors) = try? UnixSocket.receive(from: client, capacity: 2 + GuardianOperation.keyLimit),
+        guard
+            let (bytes, descriptors) = try? UnixSocket.receive(
+                from: client,
+                capacity: 2 + GuardianOperation.keyLimit
+            ),
             bytes.count >= 2, let operation = GuardianOperation(rawValue: bytes[0]),
             bytes.count == 2 + Int(bytes[1])
         else { return false }

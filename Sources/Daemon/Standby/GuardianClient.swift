@@ -99,7 +99,8 @@ final class GuardianClient: Sendable {
         _ capacity: Int
     ) throws(SystemError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
         var entry = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 5000) > 0, let answer = try UnixSocket.receive(from: socket, capacity: capacity),
+        guard poll(&entry, 1, 5000) > 0,
+            let answer = try UnixSocket.receive(from: socket, capacity: capacity),
             !answer.bytes.isEmpty
         else { throw SystemError("hear from the guardian", code: ETIMEDOUT) }
         return answer
@@ -110,7 +111,11 @@ final class GuardianClient: Sendable {
         // Its own log: whoever reads the daemon's output must not wait for the guardian to end.
         let raw = open(path + ".log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         let errors = raw >= 0 ? Descriptor(owning: raw) : nil
-        _ = try ChildProcess.spawnDetached(ChildProcess.ownPath, ["guardian", "--socket", path], errors: errors)
+        _ = try ChildProcess.spawnDetached(
+            ChildProcess.ownPath,
+            ["guardian", "--socket", path],
+            errors: errors
+        )
         for _ in 0..<500 {
             if let socket = try? UnixSocket.connect(to: path) { return (socket, try identify(socket)) }
             usleep(10_000)

@@ -36,7 +36,9 @@ final class ImageStorage: @unchecked Sendable {
 
     /// Storage that a guardian kept.
     static func adopt(_ files: [Descriptor]) throws(SystemError) -> ImageStorage {
-        guard files.count == 3 else { throw SystemError("adopt an image of \(files.count) memory files", code: EINVAL) }
+        guard files.count == 3 else {
+            throw SystemError("adopt an image of \(files.count) memory files", code: EINVAL)
+        }
         return try ImageStorage(files)
     }
 

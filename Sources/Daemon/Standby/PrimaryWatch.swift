@@ -24,7 +24,8 @@ final class PrimaryWatch: Sendable {
         let known = identities.allSatisfy { $0.pid > 0 && $0.startTime > 0 }
         isLocal = known && !bootID.isEmpty && bootID == PrimaryIdentity.thisBoot
         // One that cannot be opened any more has ended already, we do not know when.
-        processes = isLocal ? identities.compactMap { try? ProcessHandle(pid: $0.pid, startTime: $0.startTime) } : []
+        processes =
+            isLocal ? identities.compactMap { try? ProcessHandle(pid: $0.pid, startTime: $0.startTime) } : []
         goneSince = Monitor(nil)
         if isLocal { watch() }
     }

@@ -15,13 +15,23 @@ extension StandbyGuest {
         let decision = decide(request)
         guard case .allowed(let generation) = decision else { return refusal(decision) }
         let plan = state.withLock { state in state.image.map { makePlan(request, $0) } }
-        guard let plan else { return refusal(.noConsistentImage("there is no committed image of this guest here")) }
+        guard let plan else {
+            return refusal(.noConsistentImage("there is no committed image of this guest here"))
+        }
         let missing = activator.missingResources(for: plan)
         guard missing.isEmpty else {
-            return reply(.resourcesMissing, "the guest cannot be started here: \(missing[0])", reasons: missing)
+            return reply(
+                .resourcesMissing,
+                "the guest cannot be started here: \(missing[0])",
+                reasons: missing
+            )
         }
         if request.dryRun {
-            return reply(.wouldActivate, "nothing stands in the way of generation \(generation)", generation: generation)
+            return reply(
+                .wouldActivate,
+                "nothing stands in the way of generation \(generation)",
+                generation: generation
+            )
         }
         // Nobody else uses the image's memory from here on; a session that ends now is waited for.
         return session.withLock { _ in
@@ -101,7 +111,8 @@ extension StandbyGuest {
             state.machine.adopt(facts, runsHere: false, imageConsumed: false)
             state.activating = false
         }
-        let text = "the guest is granted to this host at generation \(generation) but did not start: \(reason); try again"
+        let text =
+            "the guest is granted to this host at generation \(generation) but did not start: \(reason); try again"
         return reply(.tryAgain, text, generation: generation, reasons: [reason])
     }
 
@@ -119,7 +130,10 @@ extension StandbyGuest {
             return epoch
         }
         guardian.drop(name.description)
-        log.notice("active", metadata: ["generation": "\(facts.generation)", "address": "\(started.address)"])
+        log.notice(
+            "active",
+            metadata: ["generation": "\(facts.generation)", "address": "\(started.address)"]
+        )
         var answer = reply(.active, "the guest is active here", generation: facts.generation)
         answer.epoch = epoch
         answer.address = started.address
@@ -129,7 +143,9 @@ extension StandbyGuest {
     /// An activated guest that has ended since runs here no more.
     func noticeEndOfGuest() {
         state.withLock { state in
-            guard state.machine.runsHere, !state.activating, state.activatedProcess?.hasEnded ?? true else { return }
+            guard state.machine.runsHere, !state.activating, state.activatedProcess?.hasEnded ?? true else {
+                return
+            }
             state.machine.runsHere = false
             state.activated = nil
             state.imageTrouble = "the guest was activated here and has ended"

@@ -25,7 +25,10 @@ struct StandbyAdoption {
             do {
                 images[name] = try StoredImage.adopt(files)
             } catch {
-                log.error("the guardian's image cannot be adopted and is dropped: \(error)", metadata: ["guest": "\(key)"])
+                log.error(
+                    "the guardian's image cannot be adopted and is dropped: \(error)",
+                    metadata: ["guest": "\(key)"]
+                )
                 guardian.drop(key)
             }
         }
@@ -75,7 +78,10 @@ struct StandbyAdoption {
         if let image {
             log.notice(
                 "adopted an image",
-                metadata: ["guest": "\(name)", "generation": "\(image.image.generation)", "epoch": "\(image.image.epoch ?? 0)"]
+                metadata: [
+                    "guest": "\(name)", "generation": "\(image.image.generation)",
+                    "epoch": "\(image.image.epoch ?? 0)",
+                ]
             )
         }
         return guest

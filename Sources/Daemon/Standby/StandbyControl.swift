@@ -18,7 +18,8 @@ extension StandbyService {
                     ActivateReply(
                         guest: name,
                         outcome: .noConsistentImage,
-                        message: "no guest \(name) is known to this standby; remusd status shows those that are"
+                        message:
+                            "no guest \(name) is known to this standby; remusd status shows those that are"
                     )
                 )
             }
@@ -27,7 +28,11 @@ extension StandbyService {
         router.on("GET", "/v1/guests/{name}/export") { [self] _, names in
             let name = names["name"] ?? ""
             guard let guest = guest(named: name) else {
-                throw ControlFailure(status: 404, code: "unknown_guest", message: "no guest \(name) is known to this standby")
+                throw ControlFailure(
+                    status: 404,
+                    code: "unknown_guest",
+                    message: "no guest \(name) is known to this standby"
+                )
             }
             guard let image = guest.state.withLock({ $0.image }) else {
                 throw ControlFailure(

@@ -35,7 +35,13 @@ final class StandbyGuest: Sendable {
     let state: Mutex<State>
     let session = Mutex(())
 
-    init(name: GuestName, paths: Paths, guardian: GuardianClient, machine: StandbyMachine, image: StoredImage?) {
+    init(
+        name: GuestName,
+        paths: Paths,
+        guardian: GuardianClient,
+        machine: StandbyMachine,
+        image: StoredImage?
+    ) {
         self.name = name
         self.paths = paths
         self.guardian = guardian
@@ -53,7 +59,9 @@ final class StandbyGuest: Sendable {
 
     /// Memory that this guest's images really use.
     var usedBytes: UInt64 {
-        state.withLock { ($0.image?.storage.populatedBytes ?? 0) + ($0.incoming?.storage.populatedBytes ?? 0) }
+        state.withLock {
+            ($0.image?.storage.populatedBytes ?? 0) + ($0.incoming?.storage.populatedBytes ?? 0)
+        }
     }
 
     /// Feeds the machine one event and does what it wants; `applies` tells the epoch to apply, if any, which the caller
@@ -173,7 +181,8 @@ extension StandbyReport {
         case .sessionLost(let reason): log.warning("session lost: \(reason)")
         case .imageCommitted(let generation):
             log.notice("image committed", metadata: ["generation": "\(generation)"])
-        case .refused(let reason, let text): log.warning("refused: \(text)", metadata: ["reason": "\(reason)"])
+        case .refused(let reason, let text):
+            log.warning("refused: \(text)", metadata: ["reason": "\(reason)"])
         case .plannedEnd(let reason): log.notice("planned end", metadata: ["reason": "\(reason)"])
         }
     }

@@ -52,7 +52,9 @@ package final class StandbyService: Sendable {
         guardian = try GuardianClient(path: try options.paths.guardianSocket())
         stopping = try EventFD()
         var found: [GuestName: StandbyGuest] = [:]
-        for guest in try StandbyAdoption(options.paths, guardian, activator, log).guests() { found[guest.name] = guest }
+        for guest in try StandbyAdoption(options.paths, guardian, activator, log).guests() {
+            found[guest.name] = guest
+        }
         guests = Mutex(found)
     }
 
@@ -122,8 +124,18 @@ package final class StandbyService: Sendable {
             }
             let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
             let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
-            let machine = StandbyMachine(facts: facts ?? StandbyFacts(), image: nil, host: PrimaryIdentity.hostName)
-            let guest = StandbyGuest(name: name, paths: options.paths, guardian: guardian, machine: machine, image: nil)
+            let machine = StandbyMachine(
+                facts: facts ?? StandbyFacts(),
+                image: nil,
+                host: PrimaryIdentity.hostName
+            )
+            let guest = StandbyGuest(
+                name: name,
+                paths: options.paths,
+                guardian: guardian,
+                machine: machine,
+                image: nil
+            )
             guests[name] = guest
             return guest
         }
@@ -176,7 +188,8 @@ extension StandbyGuest {
         guard let known, known != uuid, inUse else { return }
         throw GuestError(
             guest: name.description,
-            reason: "another guest of this name (UUID \(known)) has an image here; rename one or unprotect the other"
+            reason:
+                "another guest of this name (UUID \(known)) has an image here; rename one or unprotect the other"
         )
     }
 }

@@ -44,7 +44,9 @@ struct StandbySession {
         }
         var buffer = ControlBuffer()
         let header = try buffer.receiveHeader(from: connection)
-        guard header.type == .hello, case .hello(let hello) = try buffer.receiveMessage(header, from: connection) else {
+        guard header.type == .hello,
+            case .hello(let hello) = try buffer.receiveMessage(header, from: connection)
+        else {
             throw ConnectionError.frame(.badBody(header.type, "a connection begins with a hello"))
         }
         return hello
@@ -59,7 +61,10 @@ struct StandbySession {
                 state.connections[old]?.shutDown()
             }
         }
-        let refusesAnyhow = guest.state.withLock { $0.machine.liveConnection != nil && !$0.machine.yields(to: hello, at: StandbyGuest.now) || $0.machine.runsHere || $0.activating }
+        let refusesAnyhow = guest.state.withLock {
+            $0.machine.liveConnection != nil && !$0.machine.yields(to: hello, at: StandbyGuest.now)
+                || $0.machine.runsHere || $0.activating
+        }
         if refusesAnyhow {
             _ = try? guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
             return
@@ -85,7 +90,8 @@ struct StandbySession {
                 _ = try? guest.handle(.violation("\(error)", on: id))
             }
         case ConnectionError.frame(let error): _ = try? guest.handle(.violation("\(error)", on: id))
-        case is ConnectionError: guest.log.info("connection ended: \(error)", metadata: ["peer": "\(connection.peer)"])
+        case is ConnectionError:
+            guest.log.info("connection ended: \(error)", metadata: ["peer": "\(connection.peer)"])
         default: _ = try? guest.handle(.failure(.failure, "\(error)", on: id))
         }
     }

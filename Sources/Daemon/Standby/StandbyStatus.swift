@@ -50,7 +50,8 @@ extension StandbyGuest {
         switch machine.facts.state {
         case .active: return .ended
         case .crashed: return .crashed
-        case .dropped: return state.image == nil ? (machine.facts.generation == 0 ? .empty : .dropped) : .peerLost
+        case .dropped:
+            return state.image == nil ? (machine.facts.generation == 0 ? .empty : .dropped) : .peerLost
         case .image: return state.image == nil ? .empty : .peerLost
         }
     }
@@ -64,7 +65,9 @@ extension StandbyGuest {
         case .noConsistentImage(let text), .fencingUnconfirmed(let text), .generationMismatch(let text):
             reasons.append(text)
         case .mayBeOlder(let span):
-            reasons.append("the image may be older than what clients saw, by up to \(span.rounded): --accept-rollback")
+            reasons.append(
+                "the image may be older than what clients saw, by up to \(span.rounded): --accept-rollback"
+            )
         }
         if let lost = state.machine.lostReason, state.machine.liveConnection == nil { reasons.append(lost) }
         return reasons

@@ -1,3 +1,17 @@
+extension GuestStatus.Epoch {
+    package enum CodingKeys: String, CodingKey {
+        case sent, acked, committed
+    }
+
+    /// All three keys are always there, as null where there is no such epoch yet.
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(sent, forKey: .sent)
+        try values.encode(acked, forKey: .acked)
+        try values.encode(committed, forKey: .committed)
+    }
+}
+
 extension GuestStatus {
     package enum CodingKeys: String, CodingKey {
         case schema, guest, uuid, role, state, protected, generation, session, epoch

@@ -18,7 +18,7 @@ package enum GuestState: String, Codable, CaseIterable, Sendable {
     case alone
     /// A newer generation runs elsewhere: this copy may no longer run.
     case outdated
-    /// The guest runs here alone, and at the standby too.
+    /// The same generation runs at the standby too, under another id. A person decides.
     case splitBrain = "split-brain"
     /// A planned end is on its way.
     case ending
@@ -54,13 +54,14 @@ package enum GuestState: String, Codable, CaseIterable, Sendable {
 
 /// One guest as one process sees it: the object of `GET /v1/status` and of `remusd status --output json`.
 package struct GuestStatus: Codable, Equatable, Sendable {
-    /// Numbers of the newest epoch sent, acknowledged by the standby, and committed there.
+    /// Numbers of the newest epoch sent, acknowledged by the standby, and committed there; null before the first,
+    /// which is epoch 0, the initial sync.
     package struct Epoch: Codable, Equatable, Sendable {
-        package var sent: UInt64
-        package var acked: UInt64
-        package var committed: UInt64
+        package var sent: UInt64?
+        package var acked: UInt64?
+        package var committed: UInt64?
 
-        package init(sent: UInt64 = 0, acked: UInt64 = 0, committed: UInt64 = 0) {
+        package init(sent: UInt64? = nil, acked: UInt64? = nil, committed: UInt64? = nil) {
             self.sent = sent
             self.acked = acked
             self.committed = committed

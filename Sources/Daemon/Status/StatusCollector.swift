@@ -73,12 +73,14 @@ package struct StatusCollector: Sendable {
                 fromRecord(
                     name,
                     .dead,
-                    "remusd protect is not running: it died and left its socket behind. What it held stays held; "
-                        + "start 'remusd protect' for \(name) again, and it takes over"
+                    [
+                        "remusd protect is not running: it died and left its socket behind",
+                        "what it held stays held; start 'remusd protect' for \(name) again, and it takes over",
+                    ]
                 )
             )
         case .silent(let why):
-            report.statuses.append(fromRecord(name, .silent, "remusd protect gives no answer: \(why)"))
+            report.statuses.append(fromRecord(name, .silent, ["remusd protect gives no answer: \(why)"]))
         }
     }
 
@@ -116,8 +118,8 @@ package struct StatusCollector: Sendable {
     }
 
     /// What a dead primary's record still tells.
-    private func fromRecord(_ name: GuestName, _ state: GuestState, _ reason: String) -> GuestStatus {
-        var status = GuestStatus(guest: name.text, role: .primary, state: state, reasons: [reason])
+    private func fromRecord(_ name: GuestName, _ state: GuestState, _ reasons: [String]) -> GuestStatus {
+        var status = GuestStatus(guest: name.text, role: .primary, state: state, reasons: reasons)
         do {
             guard let record = try PrimaryRecord.load(from: paths.primaryRecord(name)) else { return status }
             status.uuid = record.uuid

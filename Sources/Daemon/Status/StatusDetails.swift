@@ -31,8 +31,10 @@ enum StatusDetails {
 
     private static func epoch(_ status: GuestStatus) -> String {
         let epoch = status.epoch
+        func number(_ epoch: UInt64?) -> String { epoch.map { "\($0)" } ?? "none" }
         return join([
-            "sent \(epoch.sent)", "acknowledged \(epoch.acked)", "committed \(epoch.committed)",
+            "sent \(number(epoch.sent))", "acknowledged \(number(epoch.acked))",
+            "committed \(number(epoch.committed))",
             status.lastAckAgeMs.map { "last acknowledgement \(milliseconds($0)) ago" } ?? "",
             status.intervalMs.map { "one every \(milliseconds($0))" } ?? "",
         ])

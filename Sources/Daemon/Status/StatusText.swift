@@ -38,7 +38,8 @@ package enum StatusText {
         let isPrimary = status.role == .primary
         return [
             status.guest, status.role.rawValue, status.state.rawValue, status.protected ? "yes" : "NO",
-            "\(status.generation)", "\(isPrimary ? status.epoch.acked : status.epoch.committed)",
+            "\(status.generation)",
+            (isPrimary ? status.epoch.acked : status.epoch.committed).map { "\($0)" } ?? "-",
             status.lastAckAgeMs.map { TimeSpan.milliseconds($0).rounded } ?? "-",
             isPrimary ? ByteSize(bytes: status.heldBytes).rounded : "-", status.reasons.first ?? "",
         ]
@@ -47,7 +48,13 @@ package enum StatusText {
 
 extension GuestStatus {
     /// Whether a failure now would lose something, of a guest that somebody wanted protected.
-    package var isAtRisk: Bool { !protected && state != .ended && state != .dropped && state != .empty }
+    package var isAtRisk: Bool {
+        switch state {
+        case .ended: !protected && role == .standby
+        case .dropped, .empty: false
+        default: !protected
+        }
+    }
 
     /// The word for people. UNPROTECTED where the guest runs without protection for good, NOT PROTECTED where
     /// protection is wanted and not there.
@@ -55,9 +62,11 @@ extension GuestStatus {
         if protected { return "PROTECTED" }
         return switch state {
         case .alone, .active: "UNPROTECTED, it runs alone"
+        case .ended where role == .standby: "NOT PROTECTED, and the guest activated here runs no more"
         case .ended: "no longer protected, as planned"
         case .dropped: "not held here any more, as planned"
         case .empty: "known here, without an image"
+        case .splitBrain: "NOT PROTECTED, SPLIT BRAIN: two copies at one generation"
         case .outdated: "NOT PROTECTED, and this copy is OUTDATED"
         default: "NOT PROTECTED"
         }

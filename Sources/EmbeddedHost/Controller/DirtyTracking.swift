@@ -12,10 +12,14 @@ package enum DirtyTracking: String, Sendable, CaseIterable {
     /// What REMUSD_DIRTY_TRACKING asks for: nil for `auto` or nothing.
     /// - Throws: for a word that is none of `auto`, `pagemap`, `compare`.
     package static func choice(guest: String) throws(GuestError) -> DirtyTracking? {
-        guard let text = getenv("REMUSD_DIRTY_TRACKING").map({ String(cString: $0) }), text != "auto", !text.isEmpty
+        guard let text = getenv("REMUSD_DIRTY_TRACKING").map({ String(cString: $0) }), text != "auto",
+            !text.isEmpty
         else { return nil }
         guard let choice = DirtyTracking(rawValue: text) else {
-            throw GuestError(guest: guest, reason: "REMUSD_DIRTY_TRACKING=\(text): set auto, pagemap or compare")
+            throw GuestError(
+                guest: guest,
+                reason: "REMUSD_DIRTY_TRACKING=\(text): set auto, pagemap or compare"
+            )
         }
         return choice
     }
@@ -55,7 +59,9 @@ final class PagemapTracker: DirtyTracker {
     func start() throws(GuestError) {
         try link.demand(.startTracking)
         // The first scan finds every page and protects it; from here on only what is written is found.
-        do { try scan.takeWritten(in: range) { _ in } } catch { throw GuestError(guest: name, reason: "\(error)") }
+        do { try scan.takeWritten(in: range) { _ in } } catch {
+            throw GuestError(guest: name, reason: "\(error)")
+        }
     }
 
     func stop() { _ = link.ask(.stopTracking, deadline: Clock.monotonic + GuestLink.answerLimit) }
@@ -109,9 +115,13 @@ final class CompareTracker: DirtyTracker {
     private func forEachChange(_ body: (Int) -> Void) throws(GuestError) {
         do {
             try SparseFile.forEachDataRange(of: file, size: memory.count) { range in
-                for pfn in range.lowerBound / guestPageSize..<(range.upperBound + guestPageSize - 1) / guestPageSize {
+                for pfn in range.lowerBound / guestPageSize..<(range.upperBound + guestPageSize - 1)
+                    / guestPageSize
+                {
                     let offset = pfn * guestPageSize
-                    guard memcmp(shadow.base + offset, memory.base + offset, guestPageSize) != 0 else { continue }
+                    guard memcmp(shadow.base + offset, memory.base + offset, guestPageSize) != 0 else {
+                        continue
+                    }
                     memcpy(shadow.base + offset, memory.base + offset, guestPageSize)
                     body(pfn)
                 }

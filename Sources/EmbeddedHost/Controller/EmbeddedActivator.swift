@@ -97,7 +97,9 @@ package final class EmbeddedActivator: GuestActivator {
     }
 
     /// Reads the child's one line. Anything but "ready" ends the child.
-    private func awaitReady(_ pid: Int32, _ pipe: Descriptor, _ name: String) throws(GuestError) -> ActivatedGuest {
+    private func awaitReady(_ pid: Int32, _ pipe: Descriptor, _ name: String) throws(GuestError)
+        -> ActivatedGuest
+    {
         let deadline = Clock.monotonic + UInt64(Self.startLimit) * 1_000_000
         var line: [UInt8] = []
         var reason = "it did not say that it is ready within \(Self.startLimit / 1000) s"

@@ -81,12 +81,16 @@ package final class EmbeddedGuest: ProtectedGuest {
 
     package func stopDirtyTracking() { tracker.stop() }
 
-    package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) { try tracker.collect(into: &bitmap) }
+    package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) {
+        try tracker.collect(into: &bitmap)
+    }
 
     package func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError) {
         do {
             try SparseFile.forEachDataRange(of: link.memoryFile, size: memory.count) { range in
-                bitmap.insert(range.lowerBound / guestPageSize..<(range.upperBound + guestPageSize - 1) / guestPageSize)
+                bitmap.insert(
+                    range.lowerBound / guestPageSize..<(range.upperBound + guestPageSize - 1) / guestPageSize
+                )
             }
         } catch { throw GuestError(guest: description.name, reason: "\(error)") }
         // A receiver zeroes the console and xenstore pages, so they must be there before HVM_PARAMS names them.
@@ -140,7 +144,10 @@ package final class EmbeddedGuest: ProtectedGuest {
         isSuspended = false
         // No reply is waited for: the pause ends when the guest takes the message.
         guard link.tell(.resume) || ended() != nil else {
-            throw GuestError(guest: description.name, reason: "the connection to its process was lost; it resumes by itself")
+            throw GuestError(
+                guest: description.name,
+                reason: "the connection to its process was lost; it resumes by itself"
+            )
         }
     }
 
@@ -148,7 +155,9 @@ package final class EmbeddedGuest: ProtectedGuest {
 
     package var stateCapacity: Int { 512 }
 
-    package func writeStatic(into writer: inout StreamWriter) throws(GuestError) { writer.appendRecord(.staticDataEnd) }
+    package func writeStatic(into writer: inout StreamWriter) throws(GuestError) {
+        writer.appendRecord(.staticDataEnd)
+    }
 
     package func writeState(into writer: inout StreamWriter) throws(GuestError) {
         // The guest's clock counts nanoseconds.
@@ -182,7 +191,10 @@ package final class EmbeddedGuest: ProtectedGuest {
             return tracker
         } catch {
             guard choice == nil else {
-                throw GuestError(guest: name, reason: "dirty tracking by pagemap was asked for but \(error.reason)")
+                throw GuestError(
+                    guest: name,
+                    reason: "dirty tracking by pagemap was asked for but \(error.reason)"
+                )
             }
             return try comparing()
         }

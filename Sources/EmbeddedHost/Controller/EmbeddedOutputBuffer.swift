@@ -19,7 +19,9 @@ package final class EmbeddedOutputBuffer: OutputBuffer {
 
     /// 0 if the guest does not answer.
     package func heldBytes() -> Int {
-        guard case .reply(let reply) = link.ask(.held, deadline: Clock.monotonic + 200_000_000) else { return 0 }
+        guard case .reply(let reply) = link.ask(.held, deadline: Clock.monotonic + 200_000_000) else {
+            return 0
+        }
         return Int(reply.value)
     }
 }
@@ -37,7 +39,8 @@ extension GuestLink {
         case .reply, .lost: break
         case .late:
             close()
-            reason = "its process did not answer in time (\(operation)); it was let go, its output stays as it is"
+            reason =
+                "its process did not answer in time (\(operation)); it was let go, its output stays as it is"
         }
         throw GuestError(guest: description.name, reason: reason)
     }

@@ -94,7 +94,9 @@ final class GuestLink: Sendable {
             try socket.setNonBlocking(true)
             var request = [UInt8](repeating: 0, count: ControlMessage.size)
             request.withUnsafeMutableBytes {
-                if let base = $0.baseAddress { ControlMessage.Request(operation: operation, number: 1).encode(to: base) }
+                if let base = $0.baseAddress {
+                    ControlMessage.Request(operation: operation, number: 1).encode(to: base)
+                }
             }
             // A guest that turns us away may have closed already; its reason can be read all the same.
             try? UnixSocket.send(request, over: socket)
@@ -125,8 +127,12 @@ final class GuestLink: Sendable {
             guard socket.waitReadable(until: deadline) else {
                 throw SystemError("reach the guest's process, which does not answer", code: ETIMEDOUT)
             }
-            guard let piece = try UnixSocket.receive(from: socket, capacity: count - bytes.count) else { continue }
-            guard !piece.bytes.isEmpty else { throw SystemError("talk to the guest's process", code: ECONNRESET) }
+            guard let piece = try UnixSocket.receive(from: socket, capacity: count - bytes.count) else {
+                continue
+            }
+            guard !piece.bytes.isEmpty else {
+                throw SystemError("talk to the guest's process", code: ECONNRESET)
+            }
             bytes += piece.bytes
             descriptors += piece.descriptors
         }
@@ -187,7 +193,9 @@ final class GuestLink: Sendable {
 
     // MARK: Messages; with the lock held
 
-    private func send(_ operation: ControlMessage.Operation, _ argument: UInt64, _ state: inout State) -> UInt32? {
+    private func send(_ operation: ControlMessage.Operation, _ argument: UInt64, _ state: inout State)
+        -> UInt32?
+    {
         guard !state.isLost else { return nil }
         state.number = state.number == .max ? 1 : state.number + 1
         let request = ControlMessage.Request(operation: operation, number: state.number, argument: argument)
@@ -230,7 +238,9 @@ final class GuestLink: Sendable {
             let length = ControlMessage.size + reply.length
             guard state.count >= length else { return nil }
             let isWanted = number == reply.number && reply.operation != .ending
-            if isWanted { payload(UnsafeRawBufferPointer(rebasing: state.buffer[ControlMessage.size..<length])) }
+            if isWanted {
+                payload(UnsafeRawBufferPointer(rebasing: state.buffer[ControlMessage.size..<length]))
+            }
             if reply.operation == .ending || reply.status == .ended {
                 state.end = ControlMessage.EndKind(rawValue: reply.value)?.end ?? .crashed
             }

@@ -19,7 +19,8 @@ struct GuestHeap {
     @inline(__always)
     static func sizeClass(_ bytes: UInt64) -> Int {
         if bytes <= 128 { return Int((max(bytes, 1) + 15) / 16) - 1 }
-        let doubling = 63 - (bytes - 1).leadingZeroBitCount  // 2^doubling < bytes <= 2^(doubling + 1), at least 7
+        // 2^doubling < bytes <= 2^(doubling + 1), at least 7.
+        let doubling = 63 - (bytes - 1).leadingZeroBitCount
         let step = (bytes - 1 - (1 << UInt64(doubling))) >> UInt64(doubling - 2)
         return 8 + (doubling - 7) * 4 + Int(step)
     }

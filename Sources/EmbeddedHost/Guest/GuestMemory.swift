@@ -23,13 +23,17 @@ struct GuestMemory {
     func load(_ address: UInt64) -> UInt64 { pointer(address, 8).load(as: UInt64.self) }
 
     @inline(__always)
-    func store(_ value: UInt64, at address: UInt64) { pointer(address, 8).storeBytes(of: value, as: UInt64.self) }
+    func store(_ value: UInt64, at address: UInt64) {
+        pointer(address, 8).storeBytes(of: value, as: UInt64.self)
+    }
 
     @inline(__always)
     func load32(_ address: UInt64) -> UInt32 { pointer(address, 4).load(as: UInt32.self) }
 
     @inline(__always)
-    func store32(_ value: UInt32, at address: UInt64) { pointer(address, 4).storeBytes(of: value, as: UInt32.self) }
+    func store32(_ value: UInt32, at address: UInt64) {
+        pointer(address, 4).storeBytes(of: value, as: UInt32.self)
+    }
 
     /// The bytes at `address`, valid until the guest's program writes there.
     @inline(__always)

@@ -22,14 +22,17 @@ struct GuestProgram {
         init(_ bytes: UnsafeRawBufferPointer) {
             var code: UInt64 = 0
             if bytes.count <= 8 {
-                for byte in bytes { code = code << 8 | UInt64((0x61...0x7A).contains(byte) ? byte - 32 : byte) }
+                for byte in bytes {
+                    code = code << 8 | UInt64((0x61...0x7A).contains(byte) ? byte - 32 : byte)
+                }
             }
             self.code = code
         }
 
         static let set = Name("SET"), get = Name("GET"), incr = Name("INCR"), incrby = Name("INCRBY")
         static let del = Name("DEL"), exists = Name("EXISTS"), ping = Name("PING"), echo = Name("ECHO")
-        static let dbsize = Name("DBSIZE"), flushall = Name("FLUSHALL"), info = Name("INFO"), config = Name("CONFIG")
+        static let dbsize = Name("DBSIZE"), flushall = Name("FLUSHALL"), info = Name("INFO"),
+            config = Name("CONFIG")
     }
 
     /// Executes one request and appends its answer.
@@ -38,7 +41,9 @@ struct GuestProgram {
         commands += 1
         let count = arguments.count
         @inline(__always)
-        func argument(_ index: Int) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[arguments[index]]) }
+        func argument(_ index: Int) -> UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(rebasing: bytes[arguments[index]])
+        }
         switch Name(argument(0)) {
         case .set where count == 3: set(argument(1), argument(2), reply)
         case .set where count > 3: reply.append("-ERR syntax error\r\n")
@@ -66,7 +71,9 @@ struct GuestProgram {
         case .config where count >= 2:
             reply.append("-ERR unknown subcommand; only CONFIG GET is known\r\n")
         case .set, .get, .incr, .incrby, .del, .exists, .ping, .echo, .dbsize, .flushall, .config:
-            reply.append("-ERR wrong number of arguments for '\(Self.shown(argument(0)).lowercased())' command\r\n")
+            reply.append(
+                "-ERR wrong number of arguments for '\(Self.shown(argument(0)).lowercased())' command\r\n"
+            )
         default:
             reply.append("-ERR unknown command '\(Self.shown(argument(0)))'\r\n")
         }
@@ -74,7 +81,11 @@ struct GuestProgram {
 
     // MARK: Commands
 
-    private mutating func set(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ reply: ByteQueue) {
+    private mutating func set(
+        _ key: UnsafeRawBufferPointer,
+        _ value: UnsafeRawBufferPointer,
+        _ reply: ByteQueue
+    ) {
         if table.set(key, value) { reply.append("+OK\r\n") } else { outOfMemory(reply) }
     }
 
@@ -162,7 +173,8 @@ struct GuestProgram {
         var digits = text[...]
         let negative = digits.first == UInt8(ascii: "-")
         if negative { digits = digits.dropFirst() }
-        guard let first = digits.first, digits.count <= 19, first != 0x30 || (digits.count == 1 && !negative) else {
+        guard let first = digits.first, digits.count <= 19, first != 0x30 || (digits.count == 1 && !negative)
+        else {
             return nil
         }
         var value: UInt64 = 0
@@ -176,6 +188,9 @@ struct GuestProgram {
 
     /// A name for an error message: at most 64 bytes, unprintable ones replaced.
     private static func shown(_ bytes: UnsafeRawBufferPointer) -> String {
-        String(decoding: bytes.prefix(64).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+        String(
+            decoding: bytes.prefix(64).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") },
+            as: UTF8.self
+        )
     }
 }

@@ -68,7 +68,9 @@ package struct GuestRegisters: Equatable, Sendable {
         commands = base.u64(40)
         virtualTime = base.u64(48)
         suspensions = base.u64(56)
-        guard memorySize % UInt64(guestPageSize) == 0, heapTop <= memorySize, tableRoot < heapTop else { return nil }
+        guard memorySize % UInt64(guestPageSize) == 0, heapTop <= memorySize, tableRoot < heapTop else {
+            return nil
+        }
     }
 
     /// FNV-1a, 64 bit.

@@ -122,7 +122,9 @@ struct GuestTable {
     /// Empties the table; costs the same however full it is.
     mutating func removeAll() {
         heap.reset(start: root + Self.heapOffset)
-        guard let first = heap.allocate(Self.firstBuckets * 8) else { preconditionFailure("RAM too small for a table") }
+        guard let first = heap.allocate(Self.firstBuckets * 8) else {
+            preconditionFailure("RAM too small for a table")
+        }
         memory.zero(first.address, Self.firstBuckets * 8)
         memory.zero(root + Self.segments, Self.lists - Self.segments)
         memory.store(first.address, at: root + Self.segments)
@@ -151,7 +153,8 @@ struct GuestTable {
         while true {
             let entry = memory.load(link)
             if entry == 0 { return link }
-            if memory.load32(entry + 8) == UInt32(truncatingIfNeeded: hash), keyLength(entry) == UInt64(key.count),
+            if memory.load32(entry + 8) == UInt32(truncatingIfNeeded: hash),
+                keyLength(entry) == UInt64(key.count),
                 equal(memory.bytes(entry + Self.entryHeader, UInt64(key.count)), key)
             {
                 return link

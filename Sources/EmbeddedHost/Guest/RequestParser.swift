@@ -66,7 +66,8 @@ struct RequestParser {
                     let length = bytes.count - consumed
                     return length > Self.maximumLine ? .malformed("too big bulk count string") : .incomplete
                 }
-                guard let length = number(bytes[consumed + 1..<line]), length >= 0, length <= Self.maximumBulk else {
+                guard let length = number(bytes[consumed + 1..<line]), length >= 0, length <= Self.maximumBulk
+                else {
                     return .malformed("invalid bulk length")
                 }
                 consumed = line + 2

@@ -119,7 +119,9 @@ final class VirtualCPU: @unchecked Sendable {
         var hasRequests = false
         var finish = false
         while !connection.isClosed.load(ordering: .relaxed) {
-            if interrupt.load(ordering: .relaxed) || reply.count >= Self.batchReply || plug.isFull(pending: reply.count) {
+            if interrupt.load(ordering: .relaxed) || reply.count >= Self.batchReply
+                || plug.isFull(pending: reply.count)
+            {
                 hasRequests = true
                 break
             }

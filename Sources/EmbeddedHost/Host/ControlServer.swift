@@ -61,7 +61,9 @@ final class ControlServer: @unchecked Sendable {
     }
 
     /// Whether there is a controller, and whether it tracks writes by the kernel.
-    var status: (isControlled: Bool, isTracking: Bool) { flags.withLock { ($0.controller != nil, $0.isTracking) } }
+    var status: (isControlled: Bool, isTracking: Bool) {
+        flags.withLock { ($0.controller != nil, $0.isTracking) }
+    }
 
     /// Called on the vcpu's thread when it has suspended.
     func parked(request: UInt32, registers: GuestRegisters) {
@@ -82,7 +84,9 @@ final class ControlServer: @unchecked Sendable {
                 pollfd(fd: wake.descriptor.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
             ]
-            for peer in peers { entries.append(pollfd(fd: peer.link.socket.raw, events: Int16(POLLIN), revents: 0)) }
+            for peer in peers {
+                entries.append(pollfd(fd: peer.link.socket.raw, events: Int16(POLLIN), revents: 0))
+            }
             poll(&entries, nfds_t(entries.count), timeout())
             if entries[0].revents != 0 { wake.drain() }
             for (index, peer) in peers.enumerated() where entries[index + 2].revents != 0 {
@@ -139,7 +143,9 @@ final class ControlServer: @unchecked Sendable {
             peer.count += count
             guard peer.count == ControlMessage.size else { continue }
             peer.count = 0
-            let request = peer.received.withUnsafeBytes { $0.baseAddress.flatMap { ControlMessage.Request($0) } }
+            let request = peer.received.withUnsafeBytes {
+                $0.baseAddress.flatMap { ControlMessage.Request($0) }
+            }
             guard let request, handle(request, of: peer) else { return false }
         }
         return false
@@ -175,7 +181,8 @@ final class ControlServer: @unchecked Sendable {
         var value: UInt64 = 0
         var refusal: String?
         switch request.operation {
-        case .describe: describe(request, peer, descriptors: [])
+        case .describe:
+            describe(request, peer, descriptors: [])
             return true
         case .suspend: return suspend(request, peer)
         case .resume:
@@ -234,7 +241,9 @@ final class ControlServer: @unchecked Sendable {
         isExpired = false
         describe(request, peer, descriptors: [guest.memoryFile])
         _ = guest.plug.controllerCame()
-        if endingDeadline != nil { peer.link.send(.init(operation: .ending, status: .done, number: 0, value: 0)) }
+        if endingDeadline != nil {
+            peer.link.send(.init(operation: .ending, status: .done, number: 0, value: 0))
+        }
     }
 
     private func suspend(_ request: ControlMessage.Request, _ peer: Peer) -> Bool {

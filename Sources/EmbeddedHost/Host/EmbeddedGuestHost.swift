@@ -20,7 +20,13 @@ package struct EmbeddedGuestConfiguration: Sendable {
 
     package static let memoryRange = 16 << 20...8 << 30
 
-    package init(name: String, uuid: GuestUUID, memoryBytes: Int, listen: SocketAddress, runtimeDirectory: String) {
+    package init(
+        name: String,
+        uuid: GuestUUID,
+        memoryBytes: Int,
+        listen: SocketAddress,
+        runtimeDirectory: String
+    ) {
         self.name = name
         self.uuid = uuid
         self.memoryBytes = memoryBytes
@@ -79,7 +85,8 @@ package final class EmbeddedGuestHost: Sendable {
             lock = try FileLock(at: EmbeddedPaths.lockFile(of: name, in: configuration.runtimeDirectory))
         } catch {
             guard error.code == EWOULDBLOCK else { throw GuestError(guest: name, reason: "\(error)") }
-            let reason = "a guest of this name runs here already; stop it (remusd guest stop \(name)) or choose another name"
+            let reason =
+                "a guest of this name runs here already; stop it (remusd guest stop \(name)) or choose another name"
             throw GuestError(guest: name, reason: reason)
         }
         let size = configuration.memoryBytes
@@ -93,7 +100,9 @@ package final class EmbeddedGuestHost: Sendable {
         let listener = try failing { () throws(SystemError) in try TCP.listen(on: configuration.listen) }
         let address = try failing { () throws(SystemError) in try TCP.localAddress(of: listener) }
         self.address = address
-        let plug = try failing { () throws(SystemError) in Plug(limit: configuration.heldLimit, wake: try EventFD()) }
+        let plug = try failing { () throws(SystemError) in
+            Plug(limit: configuration.heldLimit, wake: try EventFD())
+        }
         self.plug = plug
 
         // The vcpu tells the control server when it has suspended, and is made before it.
@@ -143,7 +152,10 @@ package final class EmbeddedGuestHost: Sendable {
         guard let adopted = configuration.adopted else { return }
         let held = try? Memfd.size(of: adopted.memory)
         guard held == size, adopted.registers.memorySize == UInt64(size) else {
-            throw GuestError(guest: name, reason: "the image is not of \(size) bytes, as the guest's RAM is to be")
+            throw GuestError(
+                guest: name,
+                reason: "the image is not of \(size) bytes, as the guest's RAM is to be"
+            )
         }
     }
 
@@ -153,12 +165,19 @@ package final class EmbeddedGuestHost: Sendable {
     ) throws(GuestError) -> (GuestTable, GuestRegisters) {
         if let adopted = configuration.adopted {
             guard let table = GuestTable(in: memory, registers: adopted.registers) else {
-                throw GuestError(guest: configuration.name, reason: "the image holds no table where its registers say")
+                throw GuestError(
+                    guest: configuration.name,
+                    reason: "the image holds no table where its registers say"
+                )
             }
             return (table, adopted.registers)
         }
         let table = GuestTable.create(in: memory, seed: .random(in: .min ... .max))
-        let registers = GuestRegisters(memorySize: memory.size, heapTop: table.heapTop, tableRoot: table.tableRoot)
+        let registers = GuestRegisters(
+            memorySize: memory.size,
+            heapTop: table.heapTop,
+            tableRoot: table.tableRoot
+        )
         return (table, registers)
     }
 

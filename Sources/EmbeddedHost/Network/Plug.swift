@@ -13,7 +13,8 @@ package enum PlugRefusal: Error, Equatable, Sendable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .alreadyCut(let closed): "epoch \(closed) is cut and not released yet"
-        case .notCut(let epoch, let closed?): "cannot release epoch \(epoch): epoch \(closed) is the one that is cut"
+        case .notCut(let epoch, let closed?):
+            "cannot release epoch \(epoch): epoch \(closed) is the one that is cut"
         case .notCut(let epoch, nil): "cannot release epoch \(epoch): no epoch is cut"
         case .dropping: "output is being dropped"
         }
@@ -76,7 +77,9 @@ package final class Plug: Sendable {
     package func cut(epoch: UInt64) throws(PlugRefusal) {
         try monitor.withLock { state throws(PlugRefusal) in
             guard state.mode != .dropping else { throw .dropping }
-            if let cut = state.cut, cut.controller == state.controllers { throw .alreadyCut(closed: cut.epoch) }
+            if let cut = state.cut, cut.controller == state.controllers {
+                throw .alreadyCut(closed: cut.epoch)
+            }
             state.mode = .closed
             state.slot += 1
             state.heldClosed += state.heldRunning
@@ -136,7 +139,13 @@ package final class Plug: Sendable {
 
     /// Takes what the guest answered a connection (`reply` is emptied). With `returning` the connection goes back to
     /// the NIC: with `hasRequests` because too much output waits, with `finish` to be closed once all is sent.
-    func transmit(_ connection: ClientConnection, _ reply: ByteQueue, returning: Bool, hasRequests: Bool, finish: Bool) {
+    func transmit(
+        _ connection: ClientConnection,
+        _ reply: ByteQueue,
+        returning: Bool,
+        hasRequests: Bool,
+        finish: Bool
+    ) {
         let wakes = monitor.withLock { state -> Bool in
             let bytes = reply.count
             if bytes > 0, state.mode != .dropping, !connection.isClosed.load(ordering: .relaxed) {
@@ -201,7 +210,9 @@ package final class Plug: Sendable {
                 if connection.sendable == connection.output.count, connection.sending.isEmpty {
                     swap(&connection.output, &connection.sending)
                 } else {
-                    let bytes = UnsafeRawBufferPointer(rebasing: connection.output.readable[..<connection.sendable])
+                    let bytes = UnsafeRawBufferPointer(
+                        rebasing: connection.output.readable[..<connection.sendable]
+                    )
                     connection.sending.append(bytes)
                     connection.output.consume(connection.sendable)
                 }
@@ -223,7 +234,9 @@ package final class Plug: Sendable {
     }
 
     /// Whether the socket need not be watched for requests.
-    func isReadPaused(_ connection: ClientConnection) -> Bool { monitor.withLock { _ in connection.readPaused } }
+    func isReadPaused(_ connection: ClientConnection) -> Bool {
+        monitor.withLock { _ in connection.readPaused }
+    }
 
     /// Whether nothing is left to send now.
     func isSent(_ connection: ClientConnection) -> Bool {

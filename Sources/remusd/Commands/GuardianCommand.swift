@@ -15,7 +15,7 @@ struct GuardianCommand: ParsableCommand {
     var socket: String
 
     func run() throws {
-        TerminationSignal.ignore([SIGPIPE, SIGINT, SIGHUP])
+        Signals.ignore([SIGPIPE, SIGINT, SIGHUP])
         Log.bootstrap()
         do {
             try Guardian(path: socket).run {}

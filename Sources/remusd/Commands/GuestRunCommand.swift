@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoint
+import Daemon
 import EmbeddedHost
 import Glibc
 import SystemSupport
@@ -17,14 +18,21 @@ struct GuestRun: ParsableCommand {
             """
     )
 
-    @Argument(help: "The guest's name: letters, digits, dot, dash and underscore.")
-    var name: String
+    @Argument(help: "The guest's name.", transform: GuestName.argument)
+    var name: GuestName
 
-    @Option(help: "RAM, 16MiB to 8GiB; takes memory only as it is used.")
-    var memory: MemorySize = MemorySize(bytes: 256 << 20)
+    @Option(
+        help: "RAM, 16MiB to 8GiB (default: 256MiB); takes memory only as it is used.",
+        transform: ByteSize.argument
+    )
+    var memory = ByteSize(bytes: 256 << 20)
 
-    @Option(help: "Where clients reach it, ADDRESS:PORT; port 0 lets the kernel choose.")
-    var listen: String = "127.0.0.1:6400"
+    @Option(
+        help:
+            "Where clients reach it, ADDRESS:PORT (default: 127.0.0.1:6400); port 0 lets the kernel choose.",
+        transform: SocketAddress.argument
+    )
+    var listen = SocketAddress(host: "127.0.0.1", port: 6400)
 
     @Option(help: "Its UUID. (default: random)")
     var uuid: String?
@@ -34,17 +42,10 @@ struct GuestRun: ParsableCommand {
     @Option(help: .hidden) var readyFd: Int32?
 
     func validate() throws {
-        let isNameChar = { (c: Character) in c.isASCII && (c.isLetter || c.isNumber || "._-".contains(c)) }
-        guard !name.isEmpty, name.count <= 48, name.allSatisfy(isNameChar), name.first != "." else {
-            throw ValidationError("'\(name)' is no guest name: use up to 48 letters, digits, '.', '-' and '_'.")
-        }
-        guard SocketAddress(listen) != nil else {
-            throw ValidationError("'\(listen)' is no address: write ADDRESS:PORT, like 127.0.0.1:6400.")
-        }
         if let uuid, GuestUUID(uuid) == nil {
             throw ValidationError("'\(uuid)' is no UUID: write it like \(GuestUUID.random()).")
         }
-        guard EmbeddedGuestConfiguration.memoryRange.contains(memory.bytes) else {
+        guard EmbeddedGuestConfiguration.memoryRange.contains(Int(memory.bytes)) else {
             throw ValidationError("--memory \(memory): give 16MiB to 8GiB.")
         }
     }
@@ -63,28 +64,30 @@ struct GuestRun: ParsableCommand {
 
     private func serve(_ starter: Descriptor?) throws {
         // An activated guest is in its starter's process group; Ctrl-C is meant for the starter.
-        if starter != nil { TerminationSignal.ignore([SIGINT, SIGHUP]) }
-        TerminationSignal.ignore([SIGPIPE])
-        let ending = try TerminationSignal.catching(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM])
-        let runtimeDirectory = getenv("REMUSD_RUNTIME_DIR").map { String(cString: $0) } ?? "/run/remusd"
-        try SmallFile.makeDirectories(runtimeDirectory)
-        guard let address = SocketAddress(listen) else { throw ValidationError("'\(listen)' is no address.") }
+        if starter != nil { Signals.ignore([SIGINT, SIGHUP]) }
+        Signals.ignore([SIGPIPE])
+        let stopped = Latch()
+        let waiter = try SignalWaiter(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM]) { _ in stopped.set() }
+        defer { withExtendedLifetime(waiter) {} }
+        let paths = try Paths()
+        try paths.create()
         var configuration = EmbeddedGuestConfiguration(
-            name: name,
+            name: name.text,
             uuid: uuid.flatMap { GuestUUID($0) } ?? .random(),
-            memoryBytes: memory.bytes,
-            listen: address,
-            runtimeDirectory: runtimeDirectory
+            memoryBytes: Int(memory.bytes),
+            listen: listen,
+            runtimeDirectory: paths.runtime
         )
         if let adoptMemoryFd, let adoptRegistersFd {
-            configuration.adopted = try EmbeddedActivator.adopted(memory: adoptMemoryFd, registers: adoptRegistersFd)
+            configuration.adopted = try EmbeddedActivator.adopted(
+                memory: adoptMemoryFd,
+                registers: adoptRegistersFd
+            )
         }
         let host = try EmbeddedGuestHost(configuration)
-        let watcher = try WorkerThread("signals") {
-            ending.wait()
-            host.stop()
-        }
-        watcher.detach()
+        let server = try EmbeddedGuestControl.serve(host, paths: paths)
+        defer { server.stop() }
+        stopped.whenSet { host.stop() }
         try host.run {
             put(STDOUT_FILENO, "guest \(name) ready on \(host.address) (\(memory), pid \(getpid()))\n")
             tell(starter, "ready \(host.address)\n")
@@ -98,29 +101,5 @@ struct GuestRun: ParsableCommand {
     /// At once, past any buffer.
     private func put(_ descriptor: Int32, _ line: String) {
         _ = line.withCString { write(descriptor, $0, strlen($0)) }
-    }
-}
-
-/// Bytes, as `--memory` takes them. TODO: `ByteSize` of Daemon takes its place when the branches meet.
-struct MemorySize: ExpressibleByArgument, CustomStringConvertible {
-    let bytes: Int
-
-    init(bytes: Int) { self.bytes = bytes }
-
-    init?(argument: String) {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where argument.hasSuffix(unit) {
-            guard let count = Int(argument.dropLast(unit.count)), (0...1 << 30).contains(count) else { return nil }
-            self.init(bytes: count << shift)
-            return
-        }
-        guard let count = Int(argument), count >= 0 else { return nil }
-        self.init(bytes: count)
-    }
-
-    var description: String {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] where (bytes >> shift) << shift == bytes {
-            return "\(bytes >> shift)\(unit)"
-        }
-        return "\(bytes)"
     }
 }

@@ -36,22 +36,39 @@ struct ProtectCommand: ParsableCommand {
     @Option(help: "From suspend to suspend (default: 50ms).", transform: TimeSpan.argument)
     var interval: TimeSpan = .milliseconds(50)
 
-    @Option(help: "Longest time the guest stays suspended; a longer checkpoint is abandoned (default: 500ms).", transform: TimeSpan.argument)
+    @Option(
+        help: "Longest time the guest stays suspended; a longer checkpoint is abandoned (default: 500ms).",
+        transform: TimeSpan.argument
+    )
     var maxPause: TimeSpan = .milliseconds(500)
 
-    @Option(help: "Longest wait for the standby's acknowledgement; then it counts as failing (default: 2s).", transform: TimeSpan.argument)
+    @Option(
+        help: "Longest wait for the standby's acknowledgement; then it counts as failing (default: 2s).",
+        transform: TimeSpan.argument
+    )
     var maxHold: TimeSpan = .seconds(2)
 
     @Option(help: "Longest time the guest may take to suspend (default: 1s).", transform: TimeSpan.argument)
     var suspendTimeout: TimeSpan = .seconds(1)
 
-    @Option(help: "Time without the standby after which the guest goes on alone (default: 10s).", transform: TimeSpan.argument)
+    @Option(
+        help: "Time without the standby after which the guest goes on alone (default: 10s).",
+        transform: TimeSpan.argument
+    )
     var aloneAfter: TimeSpan = .seconds(10)
 
-    @Option(help: "Most memory for the pages of one checkpoint (default: the guest's RAM).", transform: ByteSize.argument)
+    @Option(
+        help: "Most memory for the pages of one checkpoint (default: the guest's RAM).",
+        transform: ByteSize.argument
+    )
     var maxStaging: ByteSize?
 
-    @Option(help: ArgumentHelp("Write every byte of the stream to a file as well, for 'remusd inspect'.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Write every byte of the stream to a file as well, for 'remusd inspect'.",
+            valueName: "file"
+        )
+    )
     var tee: String?
 
     @Flag(help: "Allow unencrypted replication to an address that is not loopback.")
@@ -68,27 +85,30 @@ struct ProtectCommand: ParsableCommand {
 
     func validate() throws {
         try PlaintextRule.check(standby, option: "--to", allowed: insecurePlaintext)
-        guard interval >= .milliseconds(1) else { throw ValidationError("--interval \(interval): give 1ms or more.") }
-        guard maxPause >= .milliseconds(1), maxHold >= .milliseconds(10), suspendTimeout >= .milliseconds(1) else {
-            throw ValidationError("--max-pause, --max-hold and --suspend-timeout: give at least 1ms, 10ms and 1ms.")
+        guard interval >= .milliseconds(1) else {
+            throw ValidationError("--interval \(interval): give 1ms or more.")
+        }
+        guard maxPause >= .milliseconds(1), maxHold >= .milliseconds(10), suspendTimeout >= .milliseconds(1)
+        else {
+            throw ValidationError(
+                "--max-pause, --max-hold and --suspend-timeout: give at least 1ms, 10ms and 1ms."
+            )
         }
         guard aloneAfter >= .milliseconds(1500) else {
-            throw ValidationError("--alone-after \(aloneAfter): give 1500ms or more, so that a short loss is told from a long one.")
+            throw ValidationError(
+                "--alone-after \(aloneAfter): give 1500ms or more, so that a short loss is told from a long one."
+            )
         }
         if wait != nil, !detach { throw ValidationError("--wait goes with --detach.") }
     }
 
     func run() throws {
         if detach { return try runDetached() }
-        TerminationSignal.ignore([SIGPIPE])
+        Signals.ignore([SIGPIPE])
         Log.bootstrap()
         let paths = try Console.paths()
-        let service = Monitor(ProtectService?.none)
-        let asked = Monitor(false)
-        let waiter = try SignalWaiter { _ in
-            asked.withLock { $0 = true }
-            service.withLock { $0 }?.unprotect()
-        }
+        let stopped = Latch()
+        let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
         do {
@@ -101,8 +121,7 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: 1)
         }
-        service.withLock { $0 = protection }
-        if asked.withLock({ $0 }) { protection.unprotect() }
+        stopped.whenSet { protection.unprotect() }
         let result: ProtectResult
         do {
             result = try protection.run()
@@ -159,7 +178,10 @@ struct ProtectCommand: ParsableCommand {
             if process?.hasEnded ?? true {
                 let code = ChildProcess.reap(pid).map { ($0 >> 8) & 0xFF } ?? 1
                 let last = (SmallFile.read(log) ?? "").split(separator: "\n").last.map(String.init) ?? ""
-                throw Console.failure("protection did not start: \(last) (log: \(log))", code: code == 0 ? 1 : code)
+                throw Console.failure(
+                    "protection did not start: \(last) (log: \(log))",
+                    code: code == 0 ? 1 : code
+                )
             }
             if let status = try? client.get("/v1/status", as: [GuestStatus].self).first {
                 if wait == nil || status.state == .protected {
@@ -184,7 +206,9 @@ struct ProtectCommand: ParsableCommand {
                 skip = false
             } else if argument == "--wait" || argument == "--timeout" {
                 skip = true
-            } else if argument != "--detach", !argument.hasPrefix("--wait="), !argument.hasPrefix("--timeout=") {
+            } else if argument != "--detach", !argument.hasPrefix("--wait="),
+                !argument.hasPrefix("--timeout=")
+            {
                 result.append(argument)
             }
         }

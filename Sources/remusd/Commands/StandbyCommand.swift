@@ -22,7 +22,10 @@ struct StandbyCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.", transform: SocketAddress.argument)
+    @Option(
+        help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.",
+        transform: SocketAddress.argument
+    )
     var listen: SocketAddress
 
     @Option(
@@ -37,10 +40,10 @@ struct StandbyCommand: ParsableCommand {
     func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
 
     func run() throws {
-        TerminationSignal.ignore([SIGPIPE])
+        Signals.ignore([SIGPIPE])
         Log.bootstrap()
         let paths = try Console.paths()
-        let stopped = EventLatch()
+        let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         do {
@@ -53,7 +56,10 @@ struct StandbyCommand: ParsableCommand {
         do {
             lock = try FileLock(at: paths.runtime + "/standby.lock")
         } catch {
-            throw Console.failure("another standby runs with \(paths.runtime): stop it first (\(error))", code: Exit.cannotCreate)
+            throw Console.failure(
+                "another standby runs with \(paths.runtime): stop it first (\(error))",
+                code: Exit.cannotCreate
+            )
         }
         defer { withExtendedLifetime(lock) {} }
         var options = StandbyOptions(listen: listen, paths: paths)
@@ -61,7 +67,10 @@ struct StandbyCommand: ParsableCommand {
         let service: StandbyService
         let server: ControlServer
         do {
-            service = try StandbyService(options, activator: EmbeddedActivator(runtimeDirectory: paths.runtime))
+            service = try StandbyService(
+                options,
+                activator: EmbeddedActivator(runtimeDirectory: paths.runtime)
+            )
             server = try ControlServer(path: try paths.standbySocket(), handler: service.router.handle)
         } catch let error as RecordError {
             throw Console.failure("\(error)", code: Exit.configuration)
@@ -75,27 +84,6 @@ struct StandbyCommand: ParsableCommand {
         )
         service.run()
         server.stop()
-    }
-}
-
-/// Runs an action once a signal has come, even if it came first.
-private final class EventLatch: Sendable {
-    private let state = Monitor((isSet: false, action: (@Sendable () -> Void)?.none))
-
-    func set() {
-        let action = state.withLock { state in
-            state.isSet = true
-            return state.action
-        }
-        action?()
-    }
-
-    func whenSet(_ action: @escaping @Sendable () -> Void) {
-        let isSet = state.withLock { state in
-            state.action = action
-            return state.isSet
-        }
-        if isSet { action() }
     }
 }
 

@@ -63,12 +63,16 @@ struct StatusCommand: ParsableCommand {
                     code: Exit.unavailable
                 )
             }
-            throw Console.failure("who may know \(name) gives no answer", code: Exit.tryAgain)
+            throw Console.failure("no process that answers knows \(name)", code: Exit.tryAgain)
         }
         guard output == .text else { return }
         let style = TextStyle(color: Terminal.usesColor(STDOUT_FILENO))
         if report.statuses.isEmpty {
-            Console.put("No guest is protected here, and no image is held.\n")
+            Console.put(
+                report.notes.isEmpty
+                    ? "No guest is protected here, and no image is held.\n"
+                    : "No process that answers knows a guest.\n"
+            )
         } else if name == nil {
             Console.put(StatusText.table(report.statuses, style: style))
         } else {

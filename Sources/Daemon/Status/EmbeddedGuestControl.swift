@@ -1,0 +1,35 @@
+import EmbeddedHost
+
+/// The control socket of an embedded guest: `GET /v1/status`, `POST /v1/stop`.
+package enum EmbeddedGuestControl {
+    /// Serves `guest-NAME.sock` until the server is stopped or let go.
+    package static func serve(_ host: EmbeddedGuestHost, paths: Paths) throws -> ControlServer {
+        var router = ControlRouter()
+        router.on("GET", "/v1/status") { _, _ in .encoding(EmbeddedGuestStatus(host.status)) }
+        router.on("POST", "/v1/stop") { _, _ in
+            host.stop()
+            return .encoding(["outcome": "stopping"])
+        }
+        let name = try GuestName(host.configuration.name)
+        return try ControlServer(path: try paths.guestSocket(name), handler: router.handle)
+    }
+}
+
+extension EmbeddedGuestStatus {
+    init(_ snapshot: EmbeddedGuestSnapshot) {
+        self.init(
+            name: snapshot.name,
+            uuid: "\(snapshot.uuid)",
+            pid: snapshot.pid,
+            address: snapshot.address,
+            memoryBytes: UInt64(snapshot.memoryBytes),
+            populatedBytes: UInt64(snapshot.populatedBytes),
+            state: snapshot.state.rawValue,
+            controlled: snapshot.isControlled,
+            plug: "\(snapshot.plug)",
+            heldBytes: UInt64(snapshot.heldBytes),
+            keys: snapshot.keys,
+            commands: snapshot.commands
+        )
+    }
+}
