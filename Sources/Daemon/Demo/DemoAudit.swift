@@ -19,7 +19,9 @@ struct DemoAudit: Sendable {
         for (ledger, values) in zip(ledgers, found.values) { check(ledger, values) }
         for index in 0..<DemoLedger.counters { check(counter: index, ledgers, found.counters[index]) }
         let keys = ledgers.reduce(0) { $0 + $1.sets.count } + DemoLedger.counters
-        if found.size > Int64(keys) { note("the guest has \(found.size) keys, more than the \(keys) ever sent") }
+        if found.size > Int64(keys) {
+            note("the guest has \(found.size) keys, more than the \(keys) ever sent")
+        }
         for ledger in ledgers { problems += ledger.problems }
     }
 
@@ -28,7 +30,9 @@ struct DemoAudit: Sendable {
             let right = values[n].map { $0 == Array(ledger.value(n).utf8) }
             if acknowledged, right != true {
                 lost += 1
-                note("\(ledger.key(n)) was acknowledged and \(right == nil ? "is not there" : "has another value")")
+                note(
+                    "\(ledger.key(n)) was acknowledged and \(right == nil ? "is not there" : "has another value")"
+                )
             } else if right == false {
                 note("\(ledger.key(n)) has a value that was never sent")
             }

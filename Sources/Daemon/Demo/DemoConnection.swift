@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import SystemSupport
 
@@ -50,7 +49,12 @@ final class DemoConnection {
     private func flush() -> Bool {
         while !isDrained {
             let count = outgoing.withUnsafeBytes { bytes in
-                send(socket.raw, bytes.baseAddress?.advanced(by: sent), bytes.count - sent, Int32(MSG_NOSIGNAL))
+                send(
+                    socket.raw,
+                    bytes.baseAddress?.advanced(by: sent),
+                    bytes.count - sent,
+                    Int32(MSG_NOSIGNAL)
+                )
             }
             if count < 0 { return errno == EAGAIN || errno == EINTR }
             sent += count

@@ -8,7 +8,10 @@ struct DemoInquiry {
 
     init(_ address: SocketAddress, _ patience: DemoPatience) throws {
         self.patience = patience
-        connection = try patience.wait(for: "the guest at \(address) to accept a connection", atMost: .seconds(10)) {
+        connection = try patience.wait(
+            for: "the guest at \(address) to accept a connection",
+            atMost: .seconds(10)
+        ) {
             DemoConnection(to: address)
         }
     }
@@ -41,13 +44,16 @@ struct DemoInquiry {
         var next = 0
         while replies.count < requests.count {
             let before = replies.count
-            _ = try patience.wait(for: "the guest to answer GET", atMost: .seconds(10)) { () throws -> Bool? in
+            _ = try patience.wait(for: "the guest to answer GET", atMost: .seconds(10)) {
+                () throws -> Bool? in
                 while next < requests.count, next - replies.count < 512 {
                     connection.add(requests[next])
                     next += 1
                 }
                 guard try connection.exchange(milliseconds: 20, { replies.append($0) }) else {
-                    throw DemoError.unexpected("the guest closed the connection while it was asked for its keys")
+                    throw DemoError.unexpected(
+                        "the guest closed the connection while it was asked for its keys"
+                    )
                 }
                 return replies.count > before ? true : nil
             }

@@ -12,6 +12,8 @@ struct DemoLedger: Sendable {
 
     let connection: Int
     let seed: UInt64
+    /// Most keys this connection makes: what is left of the guest's RAM is its own affair.
+    let keyLimit: Int
     /// One entry a key: whether it was acknowledged.
     private(set) var sets: [Bool] = []
     /// How often each counter was sent an INCR.
@@ -21,9 +23,10 @@ struct DemoLedger: Sendable {
     /// Answers that make no sense.
     private(set) var problems: [String] = []
 
-    init(connection: Int, seed: UInt64) {
+    init(connection: Int, seed: UInt64, keyLimit: Int) {
         self.connection = connection
         self.seed = seed
+        self.keyLimit = keyLimit
     }
 
     /// Writes that were acknowledged.
@@ -44,7 +47,7 @@ struct DemoLedger: Sendable {
 
     /// Chooses the next request and notes that it is sent.
     mutating func next(_ random: inout DemoRandom) -> Request {
-        if random.next() % 10 < 3 {
+        if random.next() % 10 < 3 || sets.count >= keyLimit {
             let counter = Int(random.next() % UInt64(Self.counters))
             increments[counter] += 1
             return .increment(counter)

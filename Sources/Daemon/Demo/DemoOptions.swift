@@ -18,9 +18,12 @@ package enum DemoKill: String, CaseIterable, Codable, Sendable {
         switch self {
         case .primary: "guest and protect get SIGKILL together, the standby is activated"
         case .guest: "the guest alone gets SIGKILL: crashed, no takeover by itself, then activated by hand"
-        case .standby: "standby and guardian get SIGKILL: the guest goes on alone, a new standby protects it again"
-        case .standbyDaemon: "the standby daemon gets SIGKILL: started again it adopts its image, the session goes on"
-        case .link: "the link carries nothing for a while, both sides alive: nobody takes over, the session resumes"
+        case .standby:
+            "standby and guardian get SIGKILL: the guest goes on alone, a new standby protects it again"
+        case .standbyDaemon:
+            "the standby daemon gets SIGKILL: started again it adopts its image, the session goes on"
+        case .link:
+            "the link carries nothing for a while, both sides alive: nobody takes over, the session resumes"
         }
     }
 }

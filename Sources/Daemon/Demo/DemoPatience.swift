@@ -19,6 +19,7 @@ package final class DemoPatience: Sendable {
 
     /// Waits until `condition` gives something.
     /// - Parameter what: in words that follow "waited in vain for".
+    @discardableResult
     func wait<R>(
         for what: @autoclosure () -> String,
         atMost limit: TimeSpan,

@@ -118,7 +118,10 @@ final class DemoPlay {
         let answers = traffic.answers
         try patience.sleep(.seconds(1))
         let status = try stage.standbyStatus()
-        try expect(status?.state == .crashed && !stage.runsAtStandby, "nobody activates a crashed guest by himself")
+        try expect(
+            status?.state == .crashed && !stage.runsAtStandby,
+            "nobody activates a crashed guest by himself"
+        )
         try expect(traffic.answers == answers, "a crashed guest answers nothing")
         see("state crashed, and no takeover by itself")
         traffic.mark()
@@ -146,11 +149,12 @@ final class DemoPlay {
     private func restartStandby(_ traffic: DemoTraffic) throws {
         let before = try stage.waitProtected()
         stage.killStandby(withGuardian: false)
-        say("killed the standby daemon at epoch \(before.epoch.committed)")
+        let epoch = before.epoch.committed ?? 0
+        say("killed the standby daemon at epoch \(epoch)")
         try patience.sleep(.milliseconds(random.next() % 500))
         try stage.startStandby()
-        let after = try stage.waitPrimary("past epoch \(before.epoch.committed)", atMost: .seconds(20)) {
-            $0.protected && ($0.epoch.committed > before.epoch.committed + 2 || $0.session != before.session)
+        let after = try stage.waitPrimary("past epoch \(epoch)", atMost: .seconds(20)) {
+            $0.protected && ($0.epoch.committed ?? 0 > epoch + 2 || $0.session != before.session)
         }
         try expect(after.session == before.session, "the session goes on where it was, without a full sync")
         see("the daemon adopted its image from the guardian, the session went on without a full sync")
@@ -160,14 +164,17 @@ final class DemoPlay {
     private func cutLink(_ traffic: DemoTraffic) throws {
         let before = try stage.waitProtected()
         relay?.setForwarding(false)
-        say("cut the link at epoch \(before.epoch.committed)")
+        say("cut the link at epoch \(before.epoch.committed ?? 0)")
         try stage.waitPrimary("peer-lost", atMost: .seconds(10)) { $0.state == .peerLost }
         try patience.wait(for: "the standby to notice", atMost: .seconds(10)) {
             try stage.standbyStatus()?.state == .peerLost ? true : nil
         }
         let answers = traffic.answers
         let refusal = try stage.activate()
-        try expect([10, 13].contains(refusal.code), "activate is refused while the primary may live (\(refusal.code))")
+        try expect(
+            [10, 13].contains(refusal.code),
+            "activate is refused while the primary may live (\(refusal.code))"
+        )
         try patience.sleep(.milliseconds(500 + random.next() % 1000))
         try expect(traffic.answers == answers, "the primary's output is held while the link is cut")
         try expect(!stage.runsAtStandby, "nobody activates by himself")
@@ -175,7 +182,9 @@ final class DemoPlay {
         relay?.setForwarding(true)
         let after = try stage.waitProtected(atMost: .seconds(20))
         try expect(after.session == before.session, "the session goes on where it was, without a full sync")
-        try patience.wait(for: "held answers", atMost: .seconds(10)) { traffic.answers > answers ? true : nil }
+        try patience.wait(for: "held answers", atMost: .seconds(10)) {
+            traffic.answers > answers ? true : nil
+        }
         see("link mended: the session went on, held answers came")
     }
 
@@ -189,6 +198,8 @@ final class DemoPlay {
         round.acknowledgedIncrements = ledgers.reduce(0) { $0 + $1.acknowledgedIncrements }
         round.lost = audit.lost
         round.problems = audit.problems
-        if round.acknowledgedSets == 0 { round.problems.append("no write was acknowledged: nothing was shown") }
+        if round.acknowledgedSets == 0 {
+            round.problems.append("no write was acknowledged: nothing was shown")
+        }
     }
 }

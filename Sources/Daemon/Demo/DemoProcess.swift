@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import Glibc
 import SystemSupport
@@ -26,7 +25,9 @@ final class DemoProcess {
             ChildProcess.ownPath,
             arguments,
             inherited: [0: input, 1: output, 2: output],
-            environment: environment + ["REMUSD_RUNTIME_DIR=\(paths.runtime)", "REMUSD_STATE_DIR=\(paths.state)"]
+            environment: environment + [
+                "REMUSD_RUNTIME_DIR=\(paths.runtime)", "REMUSD_STATE_DIR=\(paths.state)",
+            ]
         )
         process = try ProcessHandle(pid: pid)
     }

@@ -40,7 +40,7 @@ package struct DemoRound: Codable, Equatable, Sendable {
     /// Takes over what the primary measured.
     mutating func note(_ status: GuestStatus?) {
         guard let status else { return }
-        epochs = status.epoch.committed
+        epochs = status.epoch.committed ?? 0
         pause = status.pause
         dirtyPagesP50 = status.pages?.dirtyP50
         outputLatencyUs = status.outputLatencyUs
@@ -103,21 +103,32 @@ package struct DemoReport: Codable, Equatable, Sendable {
 
     /// The report as people read it; its last line is `lost N`.
     package var text: String {
-        var lines = ["remusd demo --kill \(kill.rawValue) --rounds \(rounds.count) --seed \(seed)", "  \(kill.story)"]
+        var lines = [
+            "remusd demo --kill \(kill.rawValue) --rounds \(rounds.count) --seed \(seed)", "  \(kill.story)",
+        ]
         func line(_ name: String, _ value: String?) {
             guard let value else { return }
-            lines.append("  " + name + String(repeating: " ", count: max(1, 20 - name.count)) + value)
+            lines.append("  " + name + String(repeating: " ", count: max(1, 22 - name.count)) + value)
         }
         let tracking = Set(rounds.compactMap(\.dirtyTracking)).sorted().joined(separator: ", ")
-        line("epochs", "\(rounds.reduce(0) { $0 + $1.epochs }), one every \(TimeSpan.milliseconds(intervalMs).rounded)")
+        line(
+            "epochs",
+            "\(rounds.reduce(0) { $0 + $1.epochs }), one every \(TimeSpan.milliseconds(intervalMs).rounded)"
+        )
         line("pause", percentiles(rounds.compactMap(\.pause).map { ($0.p50, $0.p99) }))
-        line("dirty pages", Self.median(rounds.compactMap(\.dirtyPagesP50)).map { "p50 \($0), found by \(tracking)" })
+        line(
+            "dirty pages",
+            Self.median(rounds.compactMap(\.dirtyPagesP50)).map { "p50 \($0), found by \(tracking)" }
+        )
         line("output latency", percentiles(rounds.compactMap(\.outputLatencyUs).map { ($0.p50, $0.p99) }))
         let answers = rounds.compactMap(\.firstAnswerMs)
-        line("kill to first answer", Self.median(answers).map { middle in
-            let worst = TimeSpan.milliseconds(answers.max() ?? middle).rounded
-            return TimeSpan.milliseconds(middle).rounded + (answers.count > 1 ? ", longest \(worst)" : "")
-        })
+        line(
+            "kill to first answer",
+            Self.median(answers).map { middle in
+                let worst = TimeSpan.milliseconds(answers.max() ?? middle).rounded
+                return TimeSpan.milliseconds(middle).rounded + (answers.count > 1 ? ", longest \(worst)" : "")
+            }
+        )
         let (sets, increments) = (
             rounds.reduce(0) { $0 + $1.acknowledgedSets }, rounds.reduce(0) { $0 + $1.acknowledgedIncrements }
         )
@@ -128,7 +139,9 @@ package struct DemoReport: Codable, Equatable, Sendable {
         var seen: [String] = []
         for text in rounds.flatMap(\.seen) where !seen.contains(text) { seen.append(text) }
         for text in seen { line("seen", text) }
-        for round in rounds { for problem in round.problems { line("PROBLEM", "round \(round.round): \(problem)") } }
+        for round in rounds {
+            for problem in round.problems { line("PROBLEM", "round \(round.round): \(problem)") }
+        }
         return lines.joined(separator: "\n") + "\nlost \(lost)\n"
     }
 

@@ -77,7 +77,9 @@ final class DemoStage {
         )
         guestProcess = process
         // guest NAME ready on ADDRESS (…)
-        let words = try process.line(beginning: "guest \(Self.guest) ready on ", patience).split(separator: " ")
+        let words = try process.line(beginning: "guest \(Self.guest) ready on ", patience).split(
+            separator: " "
+        )
         guard words.count > 4, let address = SocketAddress(String(words[4])) else {
             throw DemoError.unexpected("the guest said '\(words.joined(separator: " "))'")
         }
@@ -126,7 +128,9 @@ final class DemoStage {
     ) throws -> GuestStatus {
         var last = "no answer"
         return try patience.wait(for: "the primary to be \(what) (last seen: \(last))", atMost: limit) {
-            if let code = protectProcess?.exitCode { throw DemoError.unexpected("protect ended with \(code)") }
+            if let code = protectProcess?.exitCode {
+                throw DemoError.unexpected("protect ended with \(code)")
+            }
             guard let status = try primaryStatus() else { return nil }
             last = status.state.rawValue
             return condition(status) ? status : nil
@@ -172,7 +176,9 @@ final class DemoStage {
             log: directory + "/activate-\(orders).log"
         )
         defer { if command.exitCode == nil { command.kill() } }
-        let code = try patience.wait(for: "'remusd activate' to end", atMost: .seconds(60)) { command.exitCode }
+        let code = try patience.wait(for: "'remusd activate' to end", atMost: .seconds(60)) {
+            command.exitCode
+        }
         let reply = try? ControlJSON.decode(ActivateReply.self, from: Array(command.output.utf8))
         return Order(code: code, reply: reply, output: command.output)
     }
@@ -180,12 +186,15 @@ final class DemoStage {
     /// Activates the guest; "the primary is alive" and "try again" are tried again, as a script would.
     @discardableResult
     func activateWithPatience() throws -> ActivateReply? {
-        let order = try patience.wait(for: "the standby to activate", atMost: .seconds(30)) { () throws -> Order? in
+        let order = try patience.wait(for: "the standby to activate", atMost: .seconds(30)) {
+            () throws -> Order? in
             let order = try activate()
             return [10, 75].contains(order.code) ? nil : order
         }
         guard order.code == 0 else {
-            throw DemoError.unexpected("'remusd activate' ended with \(order.code): \(order.reply?.message ?? order.output)")
+            throw DemoError.unexpected(
+                "'remusd activate' ended with \(order.code): \(order.reply?.message ?? order.output)"
+            )
         }
         activated = runningGuest(standby)
         return order.reply
@@ -234,7 +243,9 @@ final class DemoStage {
     private static func removeTree(_ path: String) {
         if let handle = opendir(path) {
             while let entry = readdir(handle) {
-                let file = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                let file = withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
                 if file != ".", file != ".." { removeTree("\(path)/\(file)") }
             }
             closedir(handle)

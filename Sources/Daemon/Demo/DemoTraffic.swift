@@ -25,9 +25,10 @@ final class DemoTraffic: Sendable {
         pipeline = options.pipeline
         ledgers = Monitor([])
         running = Monitor(options.connections)
+        let keyLimit = Int(options.memory.bytes) / 512 / options.connections
         for connection in 0..<options.connections {
             let thread = try WorkerThread("client-\(connection)") { [self] in
-                let ledger = write(DemoLedger(connection: connection, seed: seed))
+                let ledger = write(DemoLedger(connection: connection, seed: seed, keyLimit: keyLimit))
                 ledgers.withLock { $0.append(ledger) }
                 running.signal { $0 -= 1 }
             }
@@ -43,7 +44,9 @@ final class DemoTraffic: Sendable {
 
     /// From the mark to that answer; nil before it came.
     var timeToFirstAnswer: TimeSpan? {
-        let (from, to) = (marked.load(ordering: .sequentiallyConsistent), firstAfterMark.load(ordering: .relaxed))
+        let (from, to) = (
+            marked.load(ordering: .sequentiallyConsistent), firstAfterMark.load(ordering: .relaxed)
+        )
         return to > from ? TimeSpan(nanoseconds: to - from) : nil
     }
 

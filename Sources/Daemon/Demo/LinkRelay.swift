@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import Glibc
 import SystemSupport

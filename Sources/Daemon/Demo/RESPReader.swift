@@ -42,7 +42,9 @@ struct RESPReader {
             start = after
             return .integer(value)
         case UInt8(ascii: "$"):
-            guard let count = Int(text), count >= -1 else { throw RESPError(description: "'$\(text)' is no length") }
+            guard let count = Int(text), count >= -1 else {
+                throw RESPError(description: "'$\(text)' is no length")
+            }
             guard count >= 0 else {
                 start = after
                 return .bulk(nil)

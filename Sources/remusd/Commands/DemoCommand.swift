@@ -53,22 +53,26 @@ struct DemoCommand: ParsableCommand {
     var output: OutputFormat = .text
 
     func validate() throws {
-        guard (1...10_000).contains(rounds) else { throw ValidationError("--rounds \(rounds): give 1 to 10000.") }
+        guard (1...10_000).contains(rounds) else {
+            throw ValidationError("--rounds \(rounds): give 1 to 10000.")
+        }
         guard (16 << 20...8 << 30).contains(memory.bytes) else {
             throw ValidationError("--memory \(memory): give 16MiB to 8GiB.")
         }
-        guard interval >= .milliseconds(1) else { throw ValidationError("--interval \(interval): give 1ms or more.") }
+        guard interval >= .milliseconds(1) else {
+            throw ValidationError("--interval \(interval): give 1ms or more.")
+        }
         guard duration >= .milliseconds(500), duration <= .seconds(3600) else {
             throw ValidationError("--duration \(duration): give 500ms to 1h.")
         }
     }
 
     func run() throws {
-        TerminationSignal.ignore([SIGPIPE])
+        Signals.ignore([SIGPIPE])
         let patience = DemoPatience()
         let waiter = try SignalWaiter { _ in patience.interrupt() }
         defer { withExtendedLifetime(waiter) {} }
-        var options = DemoOptions(seed: seed ?? UInt64.random(in: 0 ..< 1 << 32))
+        var options = DemoOptions(seed: seed ?? UInt64.random(in: 0..<1 << 32))
         options.kill = kill
         options.rounds = rounds
         options.memory = memory
@@ -82,7 +86,10 @@ struct DemoCommand: ParsableCommand {
             Console.note("demo: interrupted; nothing is left running")
             throw ExitCode(130)
         } catch {
-            throw Console.failure("the demo did not get to its end (--seed \(options.seed)): \(error)", code: 1)
+            throw Console.failure(
+                "the demo did not get to its end (--seed \(options.seed)): \(error)",
+                code: 1
+            )
         }
         if output == .json {
             try Console.put(json: report)
