@@ -42,7 +42,7 @@ let package = Package(
         room(
             "Daemon",
             [
-                "CLinux", "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
+                "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

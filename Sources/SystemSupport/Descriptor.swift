@@ -78,6 +78,11 @@ package enum Memfd {
         return file
     }
 
+    /// Gives the file's memory back; it reads as zeros afterwards (fallocate(2), FALLOC_FL_PUNCH_HOLE).
+    package static func discardContents(of file: Descriptor, count: Int) {
+        _ = fallocate(file.raw, Int32(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE), 0, count)
+    }
+
     /// The size of an open file in bytes.
     package static func size(of file: Descriptor) throws(SystemError) -> Int {
         var info = stat()

@@ -1,7 +1,4 @@
-import CLinux
 import Checkpoint
-import Glibc
-import SystemSupport
 
 /// Takes control frames out of bytes as they come. What a primary reads: acks, heartbeats, answers.
 ///

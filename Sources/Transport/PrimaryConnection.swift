@@ -1,5 +1,4 @@
 import CKernels
-import CLinux
 import Checkpoint
 import Glibc
 import SystemSupport
@@ -154,46 +153,34 @@ package final class PrimaryConnection {
     /// Writes header and body of a data frame in one call.
     private func writeFrame() throws(ConnectionError) -> Int? {
         let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
-        let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
-            vectors[0] = iovec(iov_base: rest.baseAddress, iov_len: rest.count)
-            vectors[1] = iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: body.baseAddress),
-                iov_len: body.count
-            )
-            var message = msghdr()
-            message.msg_iov = vectors.baseAddress
-            message.msg_iovlen = 2
-            return sendmsg(socket.raw, &message, Int32(MSG_NOSIGNAL))
+        return try counted { () throws(SystemError) in try socket.sendNow(UnsafeRawBufferPointer(rest), body)
         }
-        return try outcome(of: count)
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(ConnectionError) -> Int? {
-        let count = Glibc.send(socket.raw, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
-        return try outcome(of: count)
+        try counted { () throws(SystemError) in try socket.sendNow(bytes) }
     }
 
-    /// What a write or read came to: bytes, or nil if the kernel takes or has none now.
-    private func outcome(of count: Int) throws(ConnectionError) -> Int? {
-        if count >= 0 {
-            bytesSent += UInt64(count)
+    private func counted(_ send: () throws(SystemError) -> Int?) throws(ConnectionError) -> Int? {
+        do throws(SystemError) {
+            let count = try send()
+            bytesSent += UInt64(count ?? 0)
             return count
+        } catch {
+            throw .system(error)
         }
-        let code = errno
-        if code == EAGAIN || code == EINTR { return nil }
-        throw .system(SystemError("write to \(address)", code: code))
     }
 
     /// Reads what is there and hands out every whole message.
     package func receive(_ handle: (_ message: Message, _ session: UInt64) -> Void) throws(ConnectionError) {
-        let free = parser.free
-        let count = recv(socket.raw, free.baseAddress, free.count, Int32(MSG_DONTWAIT))
-        if count == 0 { throw .closed }
-        if count < 0 {
-            let code = errno
-            if code == EAGAIN || code == EINTR { return }
-            throw .system(SystemError("read from \(address)", code: code))
+        let received: Int?
+        do throws(SystemError) {
+            received = try socket.receiveNow(into: parser.free)
+        } catch {
+            throw .system(error)
         }
+        guard let count = received else { return }
+        if count == 0 { throw .closed }
         do throws(FrameError) {
             try parser.received(count, handle)
         } catch {

@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import Glibc
 import SystemSupport
@@ -23,32 +22,23 @@ package final class StandbyConnection: Sendable {
     }
 
     /// Ends the connection for whoever reads or writes it.
-    package func shutDown() { shutdown(socket.raw, Int32(SHUT_RDWR)) }
+    package func shutDown() { socket.shutDown() }
 
     /// Waits for the next frame's first byte, at most `milliseconds`.
     /// - Returns: false if none came; true also if the connection has ended, which the next read tells.
     package func waitForFrame(milliseconds: Int32) -> Bool {
-        var entry = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, milliseconds) != 0
+        Poll.wait(socket.raw, milliseconds: milliseconds)
     }
 
     /// Fills `target` with the next bytes.
     package func read(into target: UnsafeMutableRawBufferPointer) throws(ConnectionError) {
-        var done = 0
-        while done < target.count {
-            let count = recv(
-                socket.raw,
-                target.baseAddress?.advanced(by: done),
-                target.count - done,
-                Int32(MSG_DONTWAIT)
-            )
-            if count > 0 {
-                done += count
-            } else if count == 0 {
-                throw .closed
-            } else {
-                try wait(Int16(POLLIN), "read from \(peer)")
+        var rest = target
+        while !rest.isEmpty {
+            let count = try progress(writable: false) { () throws(SystemError) in
+                try socket.receiveNow(into: rest)
             }
+            if count == 0 { throw .closed }
+            rest = UnsafeMutableRawBufferPointer(rebasing: rest[(count ?? 0)...])
         }
     }
 
@@ -56,38 +46,36 @@ package final class StandbyConnection: Sendable {
     package func send(_ message: Message, session: UInt64) throws(ConnectionError) {
         var failure: ConnectionError?
         message.withFrame(session: session) { frame in
-            var done = 0
-            while done < frame.count {
-                let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-                let count = Glibc.send(
-                    socket.raw,
-                    frame.baseAddress?.advanced(by: done),
-                    frame.count - done,
-                    flags
-                )
-                if count > 0 {
-                    done += count
-                    continue
+            do throws(ConnectionError) {
+                var rest = frame
+                while !rest.isEmpty {
+                    let count = try progress(writable: true) { () throws(SystemError) in
+                        try socket.sendNow(rest)
+                    }
+                    rest = UnsafeRawBufferPointer(rebasing: rest[(count ?? 0)...])
                 }
-                do throws(ConnectionError) {
-                    try wait(Int16(POLLOUT), "write to \(peer)")
-                } catch {
-                    failure = error
-                    return
-                }
+            } catch {
+                failure = error
             }
         }
         if let failure { throw failure }
     }
 
-    /// After a call that would block or was interrupted: waits for `events`; anything else is thrown.
-    private func wait(_ events: Int16, _ operation: String) throws(ConnectionError) {
-        let code = errno
-        if code == EINTR { return }
-        guard code == EAGAIN else { throw .system(SystemError(operation, code: code)) }
-        var entry = pollfd(fd: socket.raw, events: events, revents: 0)
-        let ready = poll(&entry, 1, Self.stallLimit)
-        if ready == 0 { throw .system(SystemError(operation, code: ETIMEDOUT)) }
-        if ready < 0, errno != EINTR { throw .system(SystemError(operation)) }
+    /// One step of reading or writing; where nothing moves, waits until something can, at most `stallLimit`.
+    private func progress(
+        writable: Bool,
+        _ step: () throws(SystemError) -> Int?
+    ) throws(ConnectionError) -> Int? {
+        do throws(SystemError) {
+            if let count = try step() { return count }
+            guard
+                Poll.wait(socket.raw, readable: !writable, writable: writable, milliseconds: Self.stallLimit)
+            else {
+                throw SystemError("hear from \(peer) in the middle of a frame", code: ETIMEDOUT)
+            }
+            return nil
+        } catch {
+            throw .system(error)
+        }
     }
 }

@@ -48,7 +48,7 @@ struct PauseMeasurement {
                 parts[part, default: []].append((now - last) / 100)
                 last = Clock.monotonic
             }
-            let deadline = Instant(nanoseconds: Clock.monotonic + 1_000_000_000)
+            let deadline = Instant(nanoseconds: Clock.boot + 1_000_000_000)
             #expect(try guest.suspend(deadline: deadline) == .suspended)
             mark("1 suspend")
             try guest.collectDirty(into: &bitmap)

@@ -12,7 +12,7 @@ struct PlugTests {
 
     private func suspendAndCut(_ guest: EmbeddedGuest, _ epoch: UInt64) throws {
         #expect(
-            try guest.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended
+            try guest.suspend(deadline: Instant(nanoseconds: Clock.boot + 2_000_000_000)) == .suspended
         )
         try guest.output.cut(epoch: epoch)
         try guest.resume()
@@ -59,7 +59,7 @@ struct PlugTests {
         #expect(throws: GuestError.self) { _ = try process.control() }
         // It goes while the guest is suspended.
         #expect(
-            try guest?.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000)) == .suspended
+            try guest?.suspend(deadline: Instant(nanoseconds: Clock.boot + 2_000_000_000)) == .suspended
         )
         guest?.detach()
         guest = nil

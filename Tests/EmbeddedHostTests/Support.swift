@@ -230,7 +230,7 @@ final class Replica {
     /// One checkpoint. Returns how many pages were dirty.
     @discardableResult
     func checkpoint(cut: Bool = true, whileSuspended: () throws -> Void = {}) throws -> Int {
-        let outcome = try guest.suspend(deadline: Instant(nanoseconds: Clock.monotonic + 2_000_000_000))
+        let outcome = try guest.suspend(deadline: Instant(nanoseconds: Clock.boot + 2_000_000_000))
         guard outcome == .suspended else { throw TestFailure("suspend: \(outcome)") }
         var bitmap = PageBitmap(pageCount: guest.description.pageCount)
         try guest.collectDirty(into: &bitmap)
@@ -247,5 +247,21 @@ final class Replica {
         if cut { try guest.output.cut(epoch: epoch) }
         try guest.resume()
         return bitmap.count
+    }
+}
+
+extension EmbeddedGuest {
+    /// Asks the guest to suspend and waits for it, as a checkpoint loop with nothing else to do would.
+    func suspend(deadline: Instant) throws -> SuspendOutcome {
+        try requestSuspend()
+        while true {
+            if let outcome = try suspendOutcome() { return outcome }
+            let now = Instant(nanoseconds: Clock.boot)
+            if now >= deadline {
+                cancelSuspend()
+                return .refused
+            }
+            _ = Poll.wait(eventDescriptor, milliseconds: Int32((deadline - now).milliseconds) + 1)
+        }
     }
 }

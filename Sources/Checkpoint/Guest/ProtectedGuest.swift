@@ -31,12 +31,13 @@ package struct GuestError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// What the checkpoint loop needs of a running guest. All calls come from one thread.
 ///
-/// Order within a checkpoint: `suspend` → `collectDirty` → `copyPages`… → `writeState` → (the plug's cut) →
+/// Order within a checkpoint: `requestSuspend` → `collectDirty` → `copyPages`… → `writeState` → (the plug's cut) →
 /// `resume`. An implementation never leaves the guest suspended when the object, or its process, goes away.
 package protocol ProtectedGuest: AnyObject {
     var description: GuestDescription { get }
 
-    /// A descriptor that becomes readable when the guest ended or its host process vanished; then ask `ended`.
+    /// A descriptor that becomes readable when the guest ended, its host process vanished, or a suspend request was
+    /// answered; then ask `ended` and `suspendOutcome`, which take the reason away.
     var eventDescriptor: Int32 { get }
     /// Whether the guest has ended by itself.
     func ended() -> GuestEnd?
@@ -66,8 +67,13 @@ package protocol ProtectedGuest: AnyObject {
         into contents: UnsafeMutableRawPointer
     ) throws(GuestError) -> Int
 
-    /// Asks the guest to suspend and waits for it, at most until `deadline` (`Instant`, same clock as the loop's).
-    func suspend(deadline: Instant) throws(GuestError) -> SuspendOutcome
+    /// Asks the guest to suspend, and does not wait: a guest may take its time, and the loop has a peer to answer.
+    func requestSuspend() throws(GuestError)
+    /// What came of the request, nil while the guest still runs. `eventDescriptor` becomes readable when there may be
+    /// an answer.
+    func suspendOutcome() throws(GuestError) -> SuspendOutcome?
+    /// Withdraws the request: the guest runs on, even if it has suspended meanwhile.
+    func cancelSuspend()
 
     /// Appends the libxc records before the memory: policies, STATIC_DATA_END, PV's info and p2m frames.
     func writeStatic(into writer: inout StreamWriter) throws(GuestError)

@@ -16,7 +16,11 @@ extension ProtectMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
-        guard work == .suspending else { return }
+        guard work == .suspending else {
+            // It came too late to be of use, and the guest is not left suspended.
+            if outcome == .suspended, !inPause { effects.append(.resume) }
+            return
+        }
         switch outcome {
         case .suspended:
             suspendRefused = false
@@ -45,13 +49,14 @@ extension ProtectMachine {
         guard work == .harvesting else { return }
         let reason: String
         switch result {
-        case .whole:
-            if now - suspendedAt <= settings.maxPause {
-                work = .cutting
-                effects.append(.cut(epoch: epoch))
-                return
-            }
-            reason = "the pause reached \(settings.maxPause)"
+        case .whole where link != .up && sentWhileRunning:
+            // Half of the epoch went over a connection that is gone: staging is not the whole of it.
+            reason = "the connection was lost"
+        case .whole where now - suspendedAt <= settings.maxPause:
+            work = .cutting
+            effects.append(.cut(epoch: epoch))
+            return
+        case .whole: reason = "the pause reached \(settings.maxPause)"
         case .late: reason = "the pause reached \(settings.maxPause)"
         case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
         case .failed(let text): reason = text
@@ -64,12 +69,17 @@ extension ProtectMachine {
 
     /// No checkpoint could be made. Output cannot be held for ever: after `aloneAfter` protection ends, in two phases,
     /// and is tried again later.
-    private mutating func noteStall(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+    mutating func noteStall(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard let since = stalledSince else {
             stalledSince = now
             return
         }
         guard now - since > settings.aloneAfter, plugClosed, ending == nil else { return }
+        continueAlone(now, &effects)
+    }
+
+    /// The peer is there and no epoch becomes committed: has the image dropped, then lets the guest go on.
+    mutating func continueAlone(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         ending = Ending(reason: .continueAlone, thenRetry: true)
         announceEnd(now, &effects)
     }
@@ -87,10 +97,12 @@ extension ProtectMachine {
 
     mutating func resumed(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard case .resuming(let thenSend) = work else { return }
+        retryResumeAt = nil
         if thenSend, let inFlight {
             work = .inFlight
             guard link == .up else { return }
             standbyMayHaveImage = true
+            firstSentAt = now
             effects.append(.sendEpoch(inFlight))
         } else if link == .up, ending == nil {
             // Abandoned: what is dirty is sent while the guest runs, so that the next pause is shorter.
@@ -99,6 +111,7 @@ extension ProtectMachine {
             effects.append(.syncRound(epoch: epoch, whole: false))
         } else {
             work = committed == nil ? .idle : .running
+            requeueSentPages(&effects)
         }
     }
 }

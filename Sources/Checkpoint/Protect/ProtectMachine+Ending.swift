@@ -10,14 +10,15 @@ extension ProtectMachine {
     }
 
     mutating func failed(_ reason: String, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
-        if inPause {
-            // Whatever failed, the guest is not left suspended.
+        if case .resuming = work {
+            // The guest is not left suspended: again, until it runs.
+            effects.append(.report(.operationFailed(reason)))
+            retryResumeAt = now + settings.retry
+        } else if inPause {
             effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
-            if case .resuming = work {
-            } else {
-                work = .resuming(thenSend: false)
-                effects.append(.resume)
-            }
+            work = .resuming(thenSend: false)
+            effects.append(.resume)
+            noteStall(now, &effects)
         } else {
             effects.append(.report(.operationFailed(reason)))
             loseLink(.reset(reason), now, &effects)
@@ -31,7 +32,8 @@ extension ProtectMachine {
     ) {
         // A guest that ends while it is being unprotected ends for that reason.
         if ending?.thenRetry == false, reason == .unprotect || ending?.reason == reason { return }
-        ending = Ending(reason: reason)
+        // What an earlier end said may have been heard, and its answer lost.
+        ending = Ending(reason: reason, announcedAt: ending?.announcedAt)
         guard plugClosed || link == .up, authority != .alone, authority != .splitBrain, authority != .outdated
         else {
             // Nobody has an image that is not outdated already.
@@ -59,6 +61,7 @@ extension ProtectMachine {
             self.ending = nil
             goUnprotected(now, &effects)
             link = .down(retryAt: now + settings.aloneAfter)
+            raisingGeneration = true
             effects.append(.storeGeneration(generation + 1))
             effects.append(.report(.imageDropped))
             return

@@ -56,6 +56,8 @@ package struct ProtectMachine {
     var work = Work.idle
     var authority = Authority.normal
     var ending: Ending?
+    /// A higher generation is being written down; no hello goes out before it is.
+    var raisingGeneration = false
     var finished = false
 
     /// The newest epoch the standby acknowledged in this session.
@@ -75,7 +77,15 @@ package struct ProtectMachine {
     var sentWhileRunning = false
     /// Since when no checkpoint could be made; nil when the last one could.
     var stalledSince: Instant?
+    /// When the epoch in flight was first handed to a connection.
+    var firstSentAt: Instant?
+    /// Since when output has been held for an initial sync to complete, over all attempts.
+    var resyncSince: Instant?
     var suspendRefused = false
+    /// A standby has taken this guest before.
+    var wasWelcomed = false
+    /// When a resume that failed is tried again.
+    var retryResumeAt: Instant?
     var lastLoss: String?
 
     var lastHeard = Instant(nanoseconds: 0)
@@ -130,22 +140,27 @@ package struct ProtectMachine {
 
     /// A loop that was late by more than a beat may have missed heartbeats that were there to be read.
     private mutating func noticeLateness(_ now: Instant) {
-        if now - lastPassage > settings.heartbeat + settings.heartbeat + settings.heartbeat {
+        let absent = now - lastPassage
+        if absent > settings.heartbeat + settings.heartbeat + settings.heartbeat {
             aloneBasis = now
+            // Silence counts only while this side listened.
+            lastHeard = lastHeard + absent
         }
         lastPassage = now
     }
 
     /// When `handle(.tick)` must be called at the latest.
     package func nextWake(after now: Instant) -> Instant {
+        // Only what `passTime` would act upon: anything else that is due would make the loop spin.
         var wake = now + settings.heartbeat
         switch link {
-        case .down(let retryAt): wake = min(wake, retryAt)
-        case .up: wake = min(wake, nextBeat)
-        default: break
+        case .down(let retryAt): if mayConnect { wake = min(wake, retryAt) }
+        case .up:
+            wake = min(wake, nextBeat)
+            if work == .running, ending == nil, authority == .normal { wake = min(wake, nextSuspend) }
+            if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
+        case .connecting, .handshaking: break
         }
-        if work == .running { wake = min(wake, nextSuspend) }
-        if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
         return max(wake, now)
     }
 
@@ -155,7 +170,7 @@ package struct ProtectMachine {
         guard !finished else { return }
         switch link {
         case .down(let retryAt):
-            if now >= retryAt, mayConnect { connect(now, &effects) }
+            if now >= retryAt, mayConnect, !inPause { connect(now, &effects) }
         case .connecting(let since), .handshaking(let since):
             if now - since > settings.handshakeTimeout { loseLink(.handshakeTimeout, now, &effects) }
         case .up:
@@ -167,11 +182,17 @@ package struct ProtectMachine {
             } else if let announcedAt = ending?.announcedAt, now - announcedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)
+            } else if case .syncing = work, let resyncSince, now - resyncSince > settings.aloneAfter, ending == nil {
+                continueAlone(now, &effects)
             } else if now >= nextBeat {
                 beatNumber += 1
                 nextBeat = now + settings.heartbeat
                 effects.append(.send(.heartbeat(Heartbeat(number: beatNumber, sentAt: now))))
             }
+        }
+        if case .resuming = work, let at = retryResumeAt, now >= at {
+            retryResumeAt = nil
+            effects.append(.resume)
         }
         if mayGoAlone(now) {
             // A crashed guest's image stays the newest there is.
@@ -188,8 +209,8 @@ package struct ProtectMachine {
 
     private var mayConnect: Bool {
         switch authority {
-        case .outdated, .splitBrain, .storingAlone: false
-        case .normal, .alone: true
+        case .outdated, .splitBrain: false
+        case .normal, .alone, .storingAlone: !raisingGeneration
         }
     }
 
@@ -240,14 +261,21 @@ package struct ProtectMachine {
     ) {
         if case .down = link { return }
         if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
+        // A peer that takes connections and loses them before the ack, again and again, does not commit either.
+        if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold { peerFailing = true }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss.text
-        if sentWhileRunning, inFlight == nil {
-            sentWhileRunning = false
-            effects.append(.requeueSentPages)
-        }
+        // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
+        if work != .harvesting, work != .cutting { requeueSentPages(&effects) }
         // Epoch 0 starts from nothing; a later epoch's pages are simply dirty again.
         if case .syncing = work { work = committed == nil ? .idle : .running }
+    }
+
+    /// What was sent while the guest ran, on a connection that is gone and outside any cut epoch, is dirty again.
+    mutating func requeueSentPages(_ effects: inout EffectBuffer<ProtectEffect>) {
+        guard sentWhileRunning, inFlight == nil, link != .up else { return }
+        sentWhileRunning = false
+        effects.append(.requeueSentPages)
     }
 
     // MARK: The peer's messages
@@ -288,9 +316,10 @@ package struct ProtectMachine {
             return loseLink(.violation("protocol version \(welcome.version)"), now, &effects)
         }
         link = .up
+        wasWelcomed = true
         lastLoss = nil
         nextBeat = now
-        if !peerFailing { aloneBasis = now }
+        if !peerFailing { askAgain(now) }
         effects.append(.report(.linkUp(host: welcome.host)))
         if ending != nil { return announceEnd(now, &effects) }
         guard let theirs = welcome.committedEpoch else { return startOver(welcome, now, &effects) }
@@ -303,6 +332,7 @@ package struct ProtectMachine {
             loseLink(.reset("the epoch in flight cannot be repeated"), now, &effects)
         } else if theirs == committed, let inFlight {
             cutAt = now
+            firstSentAt = firstSentAt ?? now
             work = .inFlight
             effects.append(.sendEpoch(inFlight))
         } else if theirs == committed {
@@ -326,11 +356,16 @@ package struct ProtectMachine {
         if plugClosed, !welcome.keepsOlderImage {
             // There is no image that could be activated, so what was held may go.
             plugClosed = false
+            resyncSince = nil
             effects.append(.releaseAll)
             effects.append(.report(.imageDropped))
         } else if plugClosed {
+            resyncSince = resyncSince ?? now
             effects.append(.absorb)
         }
+        // A new session is judged by itself; the standby counts from its hello.
+        peerFailing = false
+        aloneBasis = now
         authority = .normal
         work = .syncing(round: 0)
         sentWhileRunning = true
@@ -345,6 +380,7 @@ package struct ProtectMachine {
         epoch = 0
         sentWhileRunning = false
         stalledSince = nil
+        firstSentAt = nil
         suspendRefused = false
         work = .idle
         effects.append(.stopTracking)
@@ -357,26 +393,31 @@ package struct ProtectMachine {
     ) {
         switch refusal.reason {
         case .active:
-            if authority == .alone, refusal.generation <= generation {
+            // Alone, or let go by a predecessor of this protect: this history was seen, and so was the other.
+            if authority == .alone && refusal.generation <= generation
+                || !plugClosed && refusal.generation < generation
+            {
                 authority = .splitBrain
                 effects.append(.report(.splitBrain(generation: refusal.generation)))
                 loseLink(.refused(refusal), now, &effects)
+                if let ending, !ending.thenRetry { finish(.nothingToDrop(ending.reason), &effects) }
             } else {
                 becomeOutdated(refusal, now, &effects)
             }
         case .generationTooLow:
-            if let ending, ending.announcedAt != nil, refusal.generation == generation + 1 {
-                // The first phase arrived and only its answer was lost.
-                endAnswered(ending.reason == .crashed ? .kept : .dropped, now, &effects)
+            if ending?.announcedAt != nil, refusal.generation == generation + 1 {
+                // The first phase arrived and only its answer was lost; an image that is kept keeps its generation.
+                endAnswered(.dropped, now, &effects)
             } else if plugClosed, committed != nil || standbyMayHaveImage {
                 becomeOutdated(refusal, now, &effects)
             } else {
                 loseLink(.refused(refusal), now, &effects)
+                raisingGeneration = true
                 effects.append(.storeGeneration(refusal.generation + 1))
             }
         case .noMemory, .noCommonVersion:
             loseLink(.refused(refusal), now, &effects)
-            if !plugClosed, authority == .normal, ending == nil { finish(.refused(refusal), &effects) }
+            if !plugClosed, !wasWelcomed, ending == nil { finish(.refused(refusal), &effects) }
         case .busy, .violation, .stopping, .failure:
             loseLink(.refused(refusal), now, &effects)
         }
@@ -393,6 +434,8 @@ package struct ProtectMachine {
         effects.append(.stopTracking)
         effects.append(.report(.outdated(generation: refusal.generation)))
         loseLink(.refused(refusal), now, &effects)
+        if let ending, !ending.thenRetry { return finish(.nothingToDrop(ending.reason), &effects) }
+        ending = nil
     }
 
     private mutating func acknowledged(
@@ -406,9 +449,12 @@ package struct ProtectMachine {
         let first = committed == nil
         committed = acked
         inFlight = nil
+        firstSentAt = nil
+        resyncSince = nil
         lastAck = now
         peerFailing = false
         sentWhileRunning = false
+        askAgain(now)
         work = .running
         nextSuspend = max(now, nextSuspend)
         effects.append(.release(epoch: acked))
@@ -417,15 +463,29 @@ package struct ProtectMachine {
 
     // MARK: Permission to go alone
 
+    /// There is somebody to ask: the time to go alone begins anew, and a generation that is still being written down
+    /// gives no permission any more. Nothing was released on its account.
+    private mutating func askAgain(_ now: Instant) {
+        aloneBasis = now
+        if authority == .storingAlone { authority = .normal }
+    }
+
     private mutating func generationStored(
         _ stored: UInt64,
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
+        guard authority == .storingAlone else {
+            // A store that came too late to matter: the standby answered meanwhile, and this session's number stays.
+            if raisingGeneration { generation = stored }
+            raisingGeneration = false
+            return
+        }
         generation = stored
-        guard authority == .storingAlone else { return }
+        raisingGeneration = false
         if let ending, !ending.thenRetry {
-            effects.append(.releaseAll)
+            // A guest that crashed meanwhile has an image that is the newest: nothing may overtake it.
+            if ending.reason != .crashed { effects.append(.releaseAll) }
             return finish(.unanswered(ending.reason), &effects)
         }
         ending = nil
@@ -441,16 +501,17 @@ package struct ProtectMachine {
         plugClosed = false
         standbyMayHaveImage = false
         peerFailing = false
+        resyncSince = nil
         effects.append(.releaseAll)
-        if link == .up {
-            // A hello with the new session is what tells the peer.
-            effects.append(.disconnect)
-            link = .down(retryAt: now + settings.retry)
-        }
+        if case .down = link { return }
+        // A hello with the new session is what tells the peer; one on its way says that output is held.
+        effects.append(.disconnect)
+        link = .down(retryAt: now + settings.retry)
     }
 
     mutating func finish(_ result: ProtectResult, _ effects: inout EffectBuffer<ProtectEffect>) {
         finished = true
+        if inPause { effects.append(.resume) }
         effects.append(.stopTracking)
         effects.append(.disconnect)
         effects.append(.finish(result))

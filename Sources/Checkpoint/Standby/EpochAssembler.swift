@@ -21,7 +21,8 @@ package enum EpochError: Error, Equatable, Sendable, CustomStringConvertible {
         case .wrongLength(let got, let announced): "an epoch of \(got) bytes, announced were \(announced)"
         case .wrongChecksum: "an epoch's checksum does not match: it was damaged on the way"
         case .notOneCheckpoint: "an epoch that is not exactly one whole checkpoint"
-        case .tooLong(let limit): "an epoch of more than \(limit) bytes"
+        case .tooLong(let limit):
+            "an epoch of more than \(limit) bytes, which is all that the standby's memory ceiling leaves for it"
         case .overMemoryCeiling(let pages):
             "the guest's memory grew past the standby's memory ceiling, at \(pages) pages"
         }
@@ -39,8 +40,8 @@ package struct EpochAssembler: ~Copyable {
     private let budgets: ReaderBudgets
     private var reader: StreamReader
     private var handler: ImageHandler
-    /// The most bytes an epoch may take, at most the epoch buffer's.
-    package var lengthLimit: Int
+    /// The most bytes an epoch may take: what the epoch buffer holds, and what the memory ceiling leaves.
+    private var lengthLimit = 0
     private var length = 0
     private var checksum: UInt32 = 0
     /// Where epoch 0's bytes land before they are read.
@@ -48,15 +49,15 @@ package struct EpochAssembler: ~Copyable {
 
     /// An assembler that begins at epoch 0 of a new image, or after the image's committed epoch.
     /// - Parameters:
-    ///   - pageLimit: the most pages that may hold data, by the standby's memory ceiling.
-    package init(image: StandbyImage, budgets: ReaderBudgets, pageLimit: Int) throws(EpochError) {
+    ///   - memoryLimit: bytes that image and epoch buffer may use together, by the standby's memory ceiling.
+    package init(image: StandbyImage, budgets: ReaderBudgets, memoryLimit: UInt64) throws(EpochError) {
         self.image = image
         self.budgets = budgets
-        handler = ImageHandler(image: image, pageLimit: pageLimit)
+        handler = ImageHandler(image: image)
         reader = StreamReader(options: Self.options(budgets, image))
-        lengthLimit = image.epochBuffer.count
         scratch = .allocate(byteCount: Int(FrameHeader.dataLimit), alignment: 16)
         epoch = 0
+        limitMemory(memoryLimit)
         if let committed = image.epoch { try rewind(after: committed) }
     }
 
@@ -69,8 +70,12 @@ package struct EpochAssembler: ~Copyable {
         return ReaderOptions(start: .xl, strictness: .strict, lifecycle: .checkpointed, budgets: budgets)
     }
 
-    /// The most pages that may hold data from now on.
-    package mutating func limitPages(_ limit: Int) { handler.pageLimit = limit }
+    /// Sets the bytes that image and epoch buffer may use together from now on.
+    package mutating func limitMemory(_ bytes: UInt64) {
+        let limit = Int(clamping: bytes)
+        handler.pageLimit = limit / guestPageSize
+        lengthLimit = max(0, min(image.epochBuffer.count, limit - image.populatedPages * guestPageSize))
+    }
 
     /// Forgets an epoch that was not finished and stands after the committed one again.
     package mutating func rewind(after committed: UInt64) throws(EpochError) {
@@ -95,8 +100,7 @@ package struct EpochAssembler: ~Copyable {
     /// Memory for the next `count` bytes of the epoch, at most a data frame's.
     package func space(_ count: Int) throws(EpochError) -> UnsafeMutableRawBufferPointer {
         if epoch == 0 { return UnsafeMutableRawBufferPointer(rebasing: scratch[..<count]) }
-        let limit = min(lengthLimit, image.epochBuffer.count)
-        guard count <= limit - length else { throw .tooLong(limit: limit) }
+        guard count <= lengthLimit - length else { throw .tooLong(limit: lengthLimit) }
         return UnsafeMutableRawBufferPointer(rebasing: image.epochBuffer[length..<length + count])
     }
 
@@ -137,17 +141,15 @@ package struct EpochAssembler: ~Copyable {
 /// What the reader's findings do to the image: in epoch 0 they go in; later they are only counted.
 private struct ImageHandler: StreamHandler {
     let image: StandbyImage
-    var pageLimit: Int
+    /// The most pages that may hold data.
+    var pageLimit = 0
     var epoch: UInt64 = 0
     var checkpoints = 0
     var newPages = 0
     var memoryBegan = false
     var failure: EpochError?
 
-    init(image: StandbyImage, pageLimit: Int) {
-        self.image = image
-        self.pageLimit = pageLimit
-    }
+    init(image: StandbyImage) { self.image = image }
 
     mutating func begin(_ epoch: UInt64) {
         self.epoch = epoch

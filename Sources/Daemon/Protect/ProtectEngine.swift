@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import Glibc
 import Logging
@@ -30,6 +29,8 @@ package final class ProtectEngine: @unchecked Sendable {
         package var meters = ProtectMeters()
         package var syncDone = 0, syncTotal = 0
         package var heldBytes = 0
+        /// When the state began, by the wall clock.
+        package var since: String
         package var at: Instant
         package var result: ProtectResult?
     }
@@ -64,6 +65,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private var previousCut = Instant(nanoseconds: 0)
     private var stagedPages = 0
     private var guestEndSeen = false
+    /// Until when a suspend request is waited for; nil while none is made.
+    private var suspendDeadline: Instant?
     private var result: ProtectResult?
 
     private let wakeUp: EventFD
@@ -116,7 +119,9 @@ package final class ProtectEngine: @unchecked Sendable {
         populated = PageBitmap(pageCount: pages)
         wakeUp = try EventFD()
         events.reserveCapacity(32)
-        published = Mutex(Snapshot(status: machine.status, at: Instant(nanoseconds: Clock.boot)))
+        published = Mutex(
+            Snapshot(status: machine.status, since: Timestamp.now, at: Instant(nanoseconds: Clock.boot))
+        )
     }
 
     /// The newest snapshot. Any thread.
@@ -142,11 +147,13 @@ package final class ProtectEngine: @unchecked Sendable {
         dispatch(.start(plugWasClosed: output.wasClosed))
         while true {
             if let result {
+                if suspendDeadline != nil { guest.cancelSuspend() }
                 publish(true)
                 return result
             }
             publish(false)
-            poll(until: machine.nextWake(after: now))
+            let wake = machine.nextWake(after: now)
+            wait(until: suspendDeadline.map { min($0, wake) } ?? wake)
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -160,27 +167,20 @@ package final class ProtectEngine: @unchecked Sendable {
     }
 
     /// Waits for the socket, the guest, another thread, or the time.
-    private func poll(until wake: Instant) {
-        var descriptors: (pollfd, pollfd, pollfd) = (
-            pollfd(fd: wakeUp.descriptor.raw, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: guestEndSeen ? -1 : guest.eventDescriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+    private func wait(until wake: Instant) {
+        var entries = (
+            Poll.Entry(wakeUp.descriptor.raw),
+            Poll.Entry(guestEndSeen ? -1 : guest.eventDescriptor),
+            Poll.Entry(connection?.descriptor ?? -1, writable: connection?.wantsToWrite ?? false)
         )
-        if connection?.wantsToWrite ?? false { descriptors.2.events = Int16(POLLIN | POLLOUT) }
-        let wait = wake - now
-        var timeout = timespec(
-            tv_sec: Int(wait.nanoseconds / 1_000_000_000),
-            tv_nsec: Int(wait.nanoseconds % 1_000_000_000)
-        )
-        _ = withUnsafeMutablePointer(to: &descriptors) {
-            $0.withMemoryRebound(to: pollfd.self, capacity: 3) { CLinux_ppoll($0, 3, &timeout) }
-        }
-        if descriptors.0.revents != 0 { wakeUp.drain() }
-        if descriptors.2.revents != 0 { progress(descriptors.2.revents) }
+        Poll.wait(&entries, nanoseconds: (wake - now).nanoseconds)
+        if entries.0.isReady { wakeUp.drain() }
+        awaitSuspend()
+        if entries.2.isReady { progress(readable: entries.2.isReadable) }
     }
 
     /// Moves the connection on.
-    private func progress(_ ready: Int16) {
+    private func progress(readable: Bool) {
         guard let connection else { return }
         do throws(ConnectionError) {
             if !connection.isConnected {
@@ -192,7 +192,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 }
                 return dispatch(.connected)
             }
-            if ready & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
+            if readable {
                 var strange = false
                 try connection.receive { message, session in
                     if session == machine.session || session == 0 {
@@ -429,13 +429,32 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func suspend(_ deadline: Instant) {
         do throws(GuestError) {
-            let outcome = try guest.suspend(deadline: deadline)
-            pauseBegan = now
-            events.append(.suspendFinished(outcome))
+            try guest.requestSuspend()
+            suspendDeadline = deadline
         } catch {
-            events.append(.suspendFinished(.refused))
             log.warning("the guest cannot be suspended: \(error)")
+            events.append(.suspendFinished(.refused))
         }
+    }
+
+    /// Sees what came of a suspend request. The guest stands still from the moment it has suspended: this goes first.
+    private func awaitSuspend() {
+        guard let deadline = suspendDeadline else { return }
+        var outcome: SuspendOutcome?
+        do throws(GuestError) {
+            outcome = try guest.suspendOutcome()
+        } catch {
+            log.warning("the guest cannot be suspended: \(error)")
+            outcome = .refused
+        }
+        if outcome == nil, now >= deadline {
+            guest.cancelSuspend()
+            outcome = .refused
+        }
+        guard let outcome else { return }
+        suspendDeadline = nil
+        pauseBegan = now
+        dispatch(.suspendFinished(outcome))
     }
 
     /// Copies every dirty page and the state. The dirty bits stay until the cut: an abandoned checkpoint loses none.
@@ -472,10 +491,13 @@ package final class ProtectEngine: @unchecked Sendable {
     private func publish(_ last: Bool) {
         let time = now
         // Asking the plug may cost a round trip.
-        let held: Int? = time - heldAt > .milliseconds(100) ? output.heldBytes() : nil
+        let isDue = suspendDeadline == nil && time - heldAt > .milliseconds(100)
+        let held: Int? = isDue ? output.heldBytes() : nil
         if held != nil { heldAt = time }
+        let status = machine.status
         published.withLock {
-            $0.status = machine.status
+            if $0.status.state != status.state { $0.since = Timestamp.now }
+            $0.status = status
             $0.syncDone = syncDone
             $0.syncTotal = populated.count
             if let held { $0.heldBytes = held }

@@ -1,4 +1,3 @@
-import CLinux
 import Checkpoint
 import EmbeddedHost
 import Glibc
@@ -32,7 +31,6 @@ package final class ProtectService: Sendable {
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
-    private let began: String
     private let ended = Monitor(ProtectResult?.none)
     private let log: Logger
 
@@ -47,14 +45,12 @@ package final class ProtectService: Sendable {
         let handle = try EmbeddedGuest(
             name: reference.name.description,
             runtimeDirectory: paths.runtime,
-            tracking: try DirtyTracking.choice(guest: reference.name.description),
-            now: { Instant(nanoseconds: Clock.boot) }
+            tracking: try DirtyTracking.choice(guest: reference.name.description)
         )
         tracking = handle.trackingMethod
         uuid = handle.description.uuid
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
-        began = Timestamp.now
         let store = GenerationStore(
             path: paths.primaryRecord(reference.name),
             handle.description,
@@ -176,7 +172,7 @@ package final class ProtectService: Sendable {
         if machine.state == .syncing {
             status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))
         }
-        status.since = began
+        status.since = snapshot.since
         return status
     }
 
@@ -271,8 +267,7 @@ private final class WorkerProgress: Sendable {
         thread = try? WorkerThread("progress") {
             var line: ProgressLine?
             while true {
-                var entry = pollfd(fd: stop.descriptor.raw, events: Int16(POLLIN), revents: 0)
-                if poll(&entry, 1, 100) > 0 { break }
+                if Poll.wait(stop.descriptor.raw, milliseconds: 100) { break }
                 let snapshot = engine.snapshot
                 let page = UInt64(guestPageSize)
                 let (done, total) = (UInt64(snapshot.syncDone) * page, UInt64(snapshot.syncTotal) * page)

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Logging
 import SystemSupport
@@ -27,15 +26,15 @@ package final class Guardian {
         started()
         var patience = 100
         while true {
-            var entries = ([listener] + clients).map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
-            _ = poll(&entries, UInt(entries.count), clients.isEmpty ? 100 : -1)
-            if entries[0].revents != 0, let client = try? UnixSocket.accept(listener) {
+            var entries = ([listener] + clients).map { Poll.Entry($0.raw) }
+            Poll.wait(&entries, milliseconds: clients.isEmpty ? 100 : -1)
+            if entries[0].isReady, let client = try? UnixSocket.accept(listener) {
                 clients.append(client)
             }
             var gone: [Int32] = []
-            for entry in entries.dropFirst() where entry.revents != 0 {
-                guard let client = clients.first(where: { $0.raw == entry.fd }) else { continue }
-                if !serve(client) { gone.append(entry.fd) }
+            for entry in entries.dropFirst() where entry.isReady {
+                guard let client = clients.first(where: { $0.raw == entry.raw }) else { continue }
+                if !serve(client) { gone.append(entry.raw) }
             }
             clients.removeAll { gone.contains($0.raw) }
             // A starting daemon has ten seconds to come.

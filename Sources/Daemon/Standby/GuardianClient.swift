@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Logging
 import Synchronization
@@ -98,8 +97,7 @@ final class GuardianClient: Sendable {
         _ socket: Descriptor,
         _ capacity: Int
     ) throws(SystemError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
-        var entry = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 5000) > 0,
+        guard Poll.wait(socket.raw, milliseconds: 5000),
             let answer = try UnixSocket.receive(from: socket, capacity: capacity),
             !answer.bytes.isEmpty
         else { throw SystemError("hear from the guardian", code: ETIMEDOUT) }

@@ -1,5 +1,4 @@
 import Checkpoint
-import CLinux
 import Glibc
 import SystemSupport
 
@@ -49,7 +48,7 @@ final class ImageStorage: @unchecked Sendable {
 
     /// Gives the epoch buffer's memory back: after an epoch that was much larger than usual.
     func trimEpochBuffer() {
-        _ = fallocate(files[2].raw, Int32(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE), 0, epochBuffer.count)
+        Memfd.discardContents(of: files[2], count: epochBuffer.count)
     }
 }
 

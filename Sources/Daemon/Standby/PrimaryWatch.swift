@@ -3,40 +3,60 @@ import Glibc
 import SystemSupport
 
 /// Watches a primary's processes where they run on this very machine: the one case in which a standby can see for
-/// itself that guest and protect are gone.
+/// itself that guest and protect are gone, and when.
 final class PrimaryWatch: Sendable {
+    private let bootID: String
+    private let identities: [ProcessIdentity]
     private let processes: [ProcessHandle]
-    /// True if the processes run on this machine and could be told apart from later ones.
+    /// True if the processes run on this machine and can be told apart from later ones.
     private let isLocal: Bool
     private let goneSince: Monitor<Instant?>
+    private let stop: EventFD?
 
     /// Watches the processes that a hello names.
-    convenience init(_ hello: Hello, sawItLive: Bool) {
-        self.init(hello.bootID, [hello.protectProcess, hello.guestProcess], sawItLive: sawItLive)
-    }
+    convenience init(_ hello: Hello) { self.init(hello.bootID, [hello.protectProcess, hello.guestProcess]) }
 
     /// Watches the processes that an adopted image remembers.
-    convenience init(_ image: StandbyImage, sawItLive: Bool) {
-        self.init(image.primaryBootID, [image.protectProcess, image.guestProcess], sawItLive: sawItLive)
+    convenience init(_ image: StandbyImage) {
+        self.init(image.primaryBootID, [image.protectProcess, image.guestProcess])
     }
 
-    private init(_ bootID: String, _ identities: [ProcessIdentity], sawItLive: Bool) {
+    private init(_ bootID: String, _ identities: [ProcessIdentity]) {
+        self.bootID = bootID
+        self.identities = identities
         let known = identities.allSatisfy { $0.pid > 0 && $0.startTime > 0 }
         isLocal = known && !bootID.isEmpty && bootID == PrimaryIdentity.thisBoot
-        // One that cannot be opened any more has ended already, we do not know when.
-        processes =
-            isLocal ? identities.compactMap { try? ProcessHandle(pid: $0.pid, startTime: $0.startTime) } : []
+        // One that cannot be opened any more has ended already, nobody knows when.
+        let opened = identities.map { try? ProcessHandle(pid: $0.pid, startTime: $0.startTime) }
+        processes = isLocal ? opened.compactMap { $0 } : []
         goneSince = Monitor(nil)
+        stop = try? EventFD()
         if isLocal { watch() }
     }
 
+    deinit { stop?.signal() }
+
+    /// Whether this watches the processes of `hello`: a session that comes back needs no second watch.
+    func watches(_ hello: Hello) -> Bool {
+        bootID == hello.bootID && identities == [hello.protectProcess, hello.guestProcess]
+    }
+
+    /// The thread holds what it needs, not this object: it ends when this object goes.
     private func watch() {
+        guard let stop else { return }
         let processes = processes
         let goneSince = goneSince
-        _ = try? WorkerThread("primary-watch") {
-            for process in processes { process.waitForEnd(milliseconds: -1) }
+        let thread = try? WorkerThread("primary-watch") {
+            for process in processes {
+                var entries = [Poll.Entry(stop.descriptor.raw), Poll.Entry(process.descriptor.raw)]
+                while !process.hasEnded {
+                    Poll.wait(&entries, milliseconds: -1)
+                    if entries[0].isReady { return }
+                }
+            }
             goneSince.signal { $0 = Instant(nanoseconds: Clock.boot) }
         }
+        thread?.detach()
     }
 
     /// When the last of them ended, as seen from here; nil while one lives, or if they are not of this machine.

@@ -51,7 +51,7 @@ final class StandbyGuest: Sendable {
         var state = State(machine: machine, image: image)
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
-        state.primaryWatch = image.map { PrimaryWatch($0.image, sawItLive: false) }
+        state.primaryWatch = image.map { PrimaryWatch($0.image) }
         self.state = Mutex(state)
     }
 
@@ -126,7 +126,7 @@ final class StandbyGuest: Sendable {
     private func noteHello(_ hello: Hello, _ state: inout State) {
         state.uuid = hello.guest.uuid
         state.address = hello.guest.address
-        state.primaryWatch = PrimaryWatch(hello, sawItLive: true)
+        if state.primaryWatch?.watches(hello) != true { state.primaryWatch = PrimaryWatch(hello) }
     }
 
     func store(_ facts: StandbyFacts, _ state: State) throws {

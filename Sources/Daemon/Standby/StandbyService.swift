@@ -1,5 +1,4 @@
 import Checkpoint
-import CLinux
 import EmbeddedHost
 import Glibc
 import Logging
@@ -74,12 +73,9 @@ package final class StandbyService: Sendable {
     /// Accepts primaries until `stop`.
     package func run() {
         while true {
-            var entries = [
-                pollfd(fd: stopping.descriptor.raw, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
-            ]
-            _ = poll(&entries, 2, -1)
-            if entries[0].revents != 0 { return }
+            var entries = [Poll.Entry(stopping.descriptor.raw), Poll.Entry(listener.raw)]
+            Poll.wait(&entries, milliseconds: -1)
+            if entries[0].isReady { return }
             do {
                 while let socket = try TCP.accept(listener) { accept(socket) }
             } catch {
@@ -159,25 +155,34 @@ package final class StandbyService: Sendable {
     }
 
     /// Bytes that all images really use.
-    var usedMemory: UInt64 { allGuests.reduce(0) { $0 + $1.usedBytes } }
+    var usedMemory: UInt64 { usedMemory(besides: nil) }
+
+    private func usedMemory(besides guest: StandbyGuest?) -> UInt64 {
+        guests.withLock { guests in
+            var sum: UInt64 = 0
+            for other in guests.values where other !== guest { sum += other.usedBytes }
+            return sum
+        }
+    }
 
     /// Whether the guest of `hello` fits, known before its first epoch is accepted.
     func memory(for hello: Hello, _ guest: StandbyGuest) -> MemoryVerdict {
-        let others = allGuests.filter { $0 !== guest }.reduce(0) { $0 + $1.usedBytes }
+        let others = usedMemory(besides: guest)
         // An older image stays until the new one is whole, if it may still be needed.
         let older = hello.imageStillValid ? guest.usedBytes : 0
         let pages = min(hello.populatedPages, UInt64(hello.guest.pageCount))
         return MemoryVerdict(
             ceiling: memoryCeiling,
             used: others + older,
-            needed: pages * UInt64(guestPageSize) + (1 << 20)
+            // A byte a page for its type, and what is small.
+            needed: pages * UInt64(guestPageSize) + UInt64(hello.guest.pageCount) + (1 << 20)
         )
     }
 
-    /// The most pages that `guest`'s image may hold now.
-    func pageLimit(for guest: StandbyGuest) -> Int {
-        let others = allGuests.filter { $0 !== guest }.reduce(0) { $0 + $1.usedBytes }
-        return Int((memoryCeiling > others ? memoryCeiling - others : 0) / UInt64(guestPageSize))
+    /// Bytes that `guest` alone may use now, all images of others left as they are.
+    func memoryLimit(for guest: StandbyGuest) -> UInt64 {
+        let others = usedMemory(besides: guest)
+        return memoryCeiling > others ? memoryCeiling - others : 0
     }
 }
 

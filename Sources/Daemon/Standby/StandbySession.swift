@@ -84,10 +84,9 @@ struct StandbySession {
     private func report(_ error: any Error, _ guest: StandbyGuest) {
         switch error {
         case let error as EpochError:
-            if case .overMemoryCeiling = error {
-                _ = try? guest.handle(.failure(.noMemory, "\(error)", on: id))
-            } else {
-                _ = try? guest.handle(.violation("\(error)", on: id))
+            switch error {
+            case .overMemoryCeiling, .tooLong: _ = try? guest.handle(.failure(.noMemory, "\(error)", on: id))
+            default: _ = try? guest.handle(.violation("\(error)", on: id))
             }
         case ConnectionError.frame(let error): _ = try? guest.handle(.violation("\(error)", on: id))
         case is ConnectionError:
@@ -103,7 +102,7 @@ struct StandbySession {
         var assembler = try EpochAssembler(
             image: stored.image,
             budgets: service.budgets,
-            pageLimit: service.pageLimit(for: guest)
+            memoryLimit: service.memoryLimit(for: guest)
         )
         var buffer = ControlBuffer()
         let number = stored.image.session
@@ -138,7 +137,7 @@ struct StandbySession {
                 try stored.image.applySealed(applies) { _ = try? guest.handle(.tick) }
                 if length > StandbyService.trimAbove { stored.storage.trimEpochBuffer() }
             }
-            assembler.limitPages(service.pageLimit(for: guest))
+            assembler.limitMemory(service.memoryLimit(for: guest))
         }
     }
 

@@ -60,7 +60,11 @@ extension StandbyGuest {
         var reasons: [String] = []
         if let trouble = state.imageTrouble { reasons.append(trouble) }
         switch decision {
-        case .allowed, .alreadyActive: break
+        case .allowed: break
+        case .alreadyActive:
+            return [
+                "UNPROTECTED: the guest runs here and nobody keeps its image; 'remusd protect' it to a standby"
+            ]
         case .primaryAlive: break
         case .noConsistentImage(let text), .fencingUnconfirmed(let text), .generationMismatch(let text):
             reasons.append(text)

@@ -106,8 +106,7 @@ package final class EmbeddedActivator: GuestActivator {
         reading: while line.count < 4096 {
             let now = Clock.monotonic
             guard now < deadline else { break }
-            var entry = pollfd(fd: pipe.raw, events: Int16(POLLIN), revents: 0)
-            guard poll(&entry, 1, Int32((deadline - now) / 1_000_000) + 1) > 0 else { continue }
+            guard Poll.wait(pipe.raw, milliseconds: Int32((deadline - now) / 1_000_000) + 1) else { continue }
             var byte: UInt8 = 0
             switch read(pipe.raw, &byte, 1) {
             case 1 where byte == UInt8(ascii: "\n"):

@@ -18,7 +18,6 @@ package final class EmbeddedGuest: ProtectedGuest {
     private let link: GuestLink
     private let memory: Mapping
     private let tracker: any DirtyTracker
-    private let now: @Sendable () -> Instant
     private var isSuspended = false
     /// As of the last suspension; 128 bytes.
     private let registers: UnsafeMutableRawBufferPointer
@@ -27,18 +26,15 @@ package final class EmbeddedGuest: ProtectedGuest {
     /// Takes control of a running guest.
     /// - Parameters:
     ///   - tracking: how to find written pages; nil takes the best there is.
-    ///   - now: the clock of `suspend`'s deadlines.
     /// - Throws: if no such guest runs, another process controls it, or the tracking asked for is missing.
     package init(
         name: String,
         runtimeDirectory: String,
-        tracking: DirtyTracking? = nil,
-        now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: Clock.monotonic) }
+        tracking: DirtyTracking? = nil
     ) throws(GuestError) {
         let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
         let link = try GuestLink(attachingTo: path, name: name)
         self.link = link
-        self.now = now
         let size = Int(link.description.pageCount) * guestPageSize
         let memory: Mapping
         do { memory = try Mapping.shared(link.memoryFile, count: size, writable: false) } catch {
@@ -114,21 +110,22 @@ package final class EmbeddedGuest: ProtectedGuest {
 
     // MARK: Suspending
 
-    package func suspend(deadline: Instant) throws(GuestError) -> SuspendOutcome {
-        let limit = Clock.monotonic + (deadline - now()).nanoseconds
+    package func requestSuspend() throws(GuestError) { link.requestSuspend() }
+
+    package func suspendOutcome() throws(GuestError) -> SuspendOutcome? {
         var isWhole = false
-        let answer = link.suspend(deadline: limit) { payload in
+        let answer = link.suspendAnswer { payload in
             guard let block = GuestRegisters(payload) else { return }
             registers.copyMemory(from: payload)
             virtualTime = block.virtualTime
             isWhole = true
         }
         switch answer {
+        case .late: return nil
         case .reply(let reply) where reply.status == .done && isWhole:
             isSuspended = true
             return .suspended
         case .reply(let reply) where reply.status == .ended: return .ended(link.announcedEnd ?? .shutdown)
-        case .late: return .refused
         case .lost:
             if let end = link.announcedEnd { return .ended(end) }
             if link.process.waitForEnd(milliseconds: 200) { return .ended(.crashed) }
@@ -137,6 +134,11 @@ package final class EmbeddedGuest: ProtectedGuest {
             link.close()
             throw GuestError(guest: description.name, reason: "its registers make no sense")
         }
+    }
+
+    package func cancelSuspend() {
+        isSuspended = false
+        link.cancelSuspend()
     }
 
     package func resume() throws(GuestError) {

@@ -15,6 +15,16 @@ final class GuestLink: Sendable {
         case lost
     }
 
+    /// How far a suspend request is.
+    private enum Suspend {
+        case none
+        /// To be sent as soon as the withdrawal of an earlier one is acknowledged.
+        case wanted
+        case sent(UInt32)
+        /// The registers that came with it lie in `State.registers`.
+        case answered(ControlMessage.Reply)
+    }
+
     private struct State {
         var number = UInt32.random(in: .min ... .max)
         let buffer = UnsafeMutableRawBufferPointer.allocate(
@@ -22,6 +32,8 @@ final class GuestLink: Sendable {
             alignment: 8
         )
         var count = 0
+        var suspend = Suspend.none
+        let registers = UnsafeMutableRawBufferPointer.allocate(byteCount: GuestRegisters.size, alignment: 8)
         /// The number of a `cancel` that was not answered: until it is, the guest may still suspend.
         var cancel: UInt32?
         var end: GuestEnd?
@@ -41,7 +53,12 @@ final class GuestLink: Sendable {
     /// How long a guest may take over anything but suspending, in nanoseconds.
     static let answerLimit: UInt64 = 2_000_000_000
 
-    deinit { monitor.withLock { $0.buffer.deallocate() } }
+    deinit {
+        monitor.withLock {
+            $0.buffer.deallocate()
+            $0.registers.deallocate()
+        }
+    }
 
     /// Becomes the controller of the guest whose control socket is at `path`.
     init(attachingTo path: String, name: String) throws(GuestError) {
@@ -77,7 +94,9 @@ final class GuestLink: Sendable {
     static func isAnswered(_ path: String) -> Bool { described(path) != nil }
 
     /// What the guest that answers at `path` says of itself.
-    static func described(_ path: String) -> ControlDescription? { (try? ask(.describe, path, ""))?.1.description }
+    static func described(_ path: String) -> ControlDescription? {
+        (try? ask(.describe, path, ""))?.1.description
+    }
 
     /// Connects and asks for the description.
     private static func ask(
@@ -162,28 +181,52 @@ final class GuestLink: Sendable {
         monitor.withLock { state in send(operation, 0, &state) != nil }
     }
 
-    /// Asks the guest to suspend. A request that comes to nothing before the deadline is withdrawn, and none is made
-    /// before the guest has acknowledged that.
-    func suspend(deadline: UInt64, registers: (UnsafeRawBufferPointer) -> Void) -> Answer {
+    /// Asks the guest to suspend; `suspendAnswer` tells what came of it. No request is made before the guest has
+    /// acknowledged that an earlier one was withdrawn.
+    func requestSuspend() {
         monitor.withLock { state in
-            if state.cancel != nil {
-                // No request has number 0 here: this only waits for the acknowledgement.
-                while state.cancel != nil {
-                    guard pump(deadline, &state) else { return state.isLost ? .lost : .late }
-                    _ = take(nil, &state) { _ in }
-                }
-            }
-            guard let number = send(.suspend, 0, &state) else { return .lost }
-            let answer = wait(number, deadline, &state, registers)
-            if case .late = answer { state.cancel = send(.cancel, 0, &state) }
-            return answer
+            state.suspend = .wanted
+            advanceSuspend(&state)
         }
+    }
+
+    /// The answer to the request, `late` while there is none.
+    func suspendAnswer(registers: (UnsafeRawBufferPointer) -> Void) -> Answer {
+        monitor.withLock { state in
+            drain(&state)
+            advanceSuspend(&state)
+            if case .answered(let reply) = state.suspend {
+                state.suspend = .none
+                registers(UnsafeRawBufferPointer(rebasing: state.registers[..<reply.length]))
+                return .reply(reply)
+            }
+            return state.isLost ? .lost : .late
+        }
+    }
+
+    /// Takes the request back. The guest runs on, even if it has suspended.
+    func cancelSuspend() {
+        monitor.withLock { state in
+            if case .wanted = state.suspend {} else { state.cancel = send(.cancel, 0, &state) }
+            state.suspend = .none
+        }
+    }
+
+    private func advanceSuspend(_ state: inout State) {
+        guard case .wanted = state.suspend, state.cancel == nil else { return }
+        guard let number = send(.suspend, 0, &state) else { return }
+        state.suspend = .sent(number)
+    }
+
+    /// Takes everything that has come.
+    private func drain(_ state: inout State) {
+        while pump(0, &state) { _ = take(nil, &state) { _ in } }
     }
 
     /// How the guest ended, if it said so.
     var announcedEnd: GuestEnd? {
         monitor.withLock { state in
-            while pump(0, &state) { _ = take(nil, &state) { _ in } }
+            drain(&state)
             return state.end
         }
     }
@@ -206,7 +249,7 @@ final class GuestLink: Sendable {
         }
         if isSent { return state.number }
         // What the guest said before it went, such as that it is shutting down, is still to be heard.
-        while pump(0, &state) { _ = take(nil, &state) { _ in } }
+        drain(&state)
         lose(&state)
         return nil
     }
@@ -244,12 +287,24 @@ final class GuestLink: Sendable {
             if reply.operation == .ending || reply.status == .ended {
                 state.end = ControlMessage.EndKind(rawValue: reply.value)?.end ?? .crashed
             }
+            if case .sent(reply.number) = state.suspend { keepSuspendReply(reply, &state) }
             if reply.operation == .cancel, reply.number == state.cancel { state.cancel = nil }
             memmove(base, base + length, state.count - length)
             state.count -= length
             if isWanted { return reply }
         }
         return nil
+    }
+
+    /// The answer to a suspend request waits for whoever asks for it.
+    private func keepSuspendReply(_ reply: ControlMessage.Reply, _ state: inout State) {
+        var reply = reply
+        reply.length = min(reply.length, state.registers.count)
+        let end = ControlMessage.size + reply.length
+        state.registers.copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: state.buffer[ControlMessage.size..<end])
+        )
+        state.suspend = .answered(reply)
     }
 
     /// Reads what has come, waiting for it until `deadline`. False if nothing came, or nothing can come any more.

@@ -81,19 +81,19 @@ final class ControlServer: @unchecked Sendable {
     func run() {
         while !isFinished {
             var entries = [
-                pollfd(fd: wake.descriptor.raw, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0),
+                Poll.Entry(wake.descriptor.raw),
+                Poll.Entry(listener.raw),
             ]
             for peer in peers {
-                entries.append(pollfd(fd: peer.link.socket.raw, events: Int16(POLLIN), revents: 0))
+                entries.append(Poll.Entry(peer.link.socket.raw))
             }
-            poll(&entries, nfds_t(entries.count), timeout())
-            if entries[0].revents != 0 { wake.drain() }
-            for (index, peer) in peers.enumerated() where entries[index + 2].revents != 0 {
+            Poll.wait(&entries, milliseconds: timeout())
+            if entries[0].isReady { wake.drain() }
+            for (index, peer) in peers.enumerated() where entries[index + 2].isReady {
                 if !receive(peer) { leave(peer) }
             }
             peers.removeAll { $0.link.isClosed }
-            if entries[1].revents != 0 { accept() }
+            if entries[1].isReady { accept() }
             checkDeadlines()
         }
         for peer in peers { peer.link.close() }
@@ -125,9 +125,15 @@ final class ControlServer: @unchecked Sendable {
         if let deadline = endingDeadline, now >= deadline { isFinished = true }
     }
 
+    /// A few at a time: who came before is heard in between. At the limit the oldest onlooker, who has been heard,
+    /// makes room, so that no number of silent ones can keep a controller out.
     private func accept() {
-        while let socket = try? TCP.accept(listener) {
-            guard peers.count < Self.maximumPeers, (try? socket.setNonBlocking(true)) != nil else { continue }
+        for _ in 0..<Self.maximumPeers / 2 {
+            guard let socket = try? TCP.accept(listener) else { return }
+            guard (try? socket.setNonBlocking(true)) != nil else { continue }
+            if peers.count >= Self.maximumPeers, let oldest = peers.firstIndex(where: { !$0.isController }) {
+                peers.remove(at: oldest).link.close()
+            }
             peers.append(Peer(ControlLink(socket)))
         }
     }

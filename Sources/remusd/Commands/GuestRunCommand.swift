@@ -14,7 +14,10 @@ struct GuestRun: ParsableCommand {
             The guest serves a subset of the Redis protocol; all it knows lies in its RAM. It runs until it is stopped \
             (Ctrl-C, SIGTERM, or `remusd guest stop NAME`); what it held then is gone.
 
-            Exit codes: 0 stopped, 1 it could not run, 64 wrong usage.
+            EXIT CODES
+              0   stopped
+              1   it could not run
+              64  the command line makes no sense
             """
     )
 
@@ -45,8 +48,9 @@ struct GuestRun: ParsableCommand {
         if let uuid, GuestUUID(uuid) == nil {
             throw ValidationError("'\(uuid)' is no UUID: write it like \(GuestUUID.random()).")
         }
-        guard EmbeddedGuestConfiguration.memoryRange.contains(Int(memory.bytes)) else {
-            throw ValidationError("--memory \(memory): give 16MiB to 8GiB.")
+        let bytes = Int(exactly: memory.bytes) ?? .max
+        guard EmbeddedGuestConfiguration.memoryRange.contains(bytes), bytes % guestPageSize == 0 else {
+            throw ValidationError("--memory \(memory): give 16MiB to 8GiB, in whole pages of 4KiB.")
         }
     }
 

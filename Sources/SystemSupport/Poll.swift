@@ -1,0 +1,58 @@
+import CLinux
+import Glibc
+
+/// Waits for descriptors (poll(2)). Allocates nothing.
+package enum Poll {
+    /// What to wait for, and what came.
+    package struct Entry {
+        fileprivate var entry: pollfd
+
+        /// Waits for `raw` to be readable and, if asked, writable; a negative `raw` is skipped.
+        package init(_ raw: Int32, readable: Bool = true, writable: Bool = false) {
+            let events = (readable ? POLLIN : 0) | (writable ? POLLOUT : 0)
+            entry = pollfd(fd: raw, events: Int16(events), revents: 0)
+        }
+
+        /// The descriptor.
+        package var raw: Int32 { entry.fd }
+        /// Anything came: data, room, an error, or the end.
+        package var isReady: Bool { entry.revents != 0 }
+        /// Data, an error or the end came.
+        package var isReadable: Bool { entry.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 }
+    }
+
+    /// Waits for one descriptor to be ready.
+    /// - Parameter milliseconds: -1 waits without end.
+    /// - Returns: false if the time passed, or a signal came, first.
+    package static func wait(
+        _ raw: Int32,
+        readable: Bool = true,
+        writable: Bool = false,
+        milliseconds: Int32
+    ) -> Bool {
+        var entry = Entry(raw, readable: readable, writable: writable)
+        return poll(&entry.entry, 1, milliseconds) > 0
+    }
+
+    /// Waits until one of `entries` is ready, at most `milliseconds` (-1 without end).
+    package static func wait(_ entries: inout [Entry], milliseconds: Int32) {
+        entries.withUnsafeMutableBytes { bytes in
+            _ = poll(
+                bytes.assumingMemoryBound(to: pollfd.self).baseAddress,
+                nfds_t(bytes.count / MemoryLayout<pollfd>.size),
+                milliseconds
+            )
+        }
+    }
+
+    /// Waits until one of three is ready, at most `nanoseconds`.
+    package static func wait(_ entries: inout (Entry, Entry, Entry), nanoseconds: UInt64) {
+        var timeout = timespec(
+            tv_sec: Int(nanoseconds / 1_000_000_000),
+            tv_nsec: Int(nanoseconds % 1_000_000_000)
+        )
+        withUnsafeMutableBytes(of: &entries) { bytes in
+            _ = CLinux_ppoll(bytes.assumingMemoryBound(to: pollfd.self).baseAddress, 3, &timeout)
+        }
+    }
+}
