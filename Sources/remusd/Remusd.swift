@@ -46,7 +46,7 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Without Xen",
-                subcommands: [GuestCommand.self]
+                subcommands: [GuestCommand.self, DemoCommand.self]
             ),
         ]
     )

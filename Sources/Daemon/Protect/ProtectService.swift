@@ -149,7 +149,11 @@ package final class ProtectService: Sendable {
         status.peer = options.standby.description
         status.address = address
         status.intervalMs = options.settings.interval.milliseconds
-        status.pages = .init(dirtyLast: UInt64(meters.lastDirty), sentTotal: UInt64(meters.pagesSent))
+        status.pages = .init(
+            dirtyLast: UInt64(meters.lastDirty),
+            sentTotal: UInt64(meters.pagesSent),
+            dirtyP50: meters.dirtyPages.totalCount > 0 ? meters.dirtyPages.valueAtPercentile(50) : nil
+        )
         if meters.pause.totalCount > 0 {
             status.pause = .init(
                 p50: meters.pause.valueAtPercentile(50),

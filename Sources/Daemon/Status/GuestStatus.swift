@@ -74,15 +74,19 @@ package struct GuestStatus: Codable, Equatable, Sendable {
         package var dirtyLast: UInt64
         /// Since protection began.
         package var sentTotal: UInt64
+        /// Of an epoch, the median; absent before the first.
+        package var dirtyP50: UInt64?
 
-        package init(dirtyLast: UInt64, sentTotal: UInt64) {
+        package init(dirtyLast: UInt64, sentTotal: UInt64, dirtyP50: UInt64? = nil) {
             self.dirtyLast = dirtyLast
             self.sentTotal = sentTotal
+            self.dirtyP50 = dirtyP50
         }
 
         package enum CodingKeys: String, CodingKey {
             case dirtyLast = "dirty_last"
             case sentTotal = "sent_total"
+            case dirtyP50 = "dirty_p50"
         }
     }
 
