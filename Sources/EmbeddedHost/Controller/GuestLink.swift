@@ -110,6 +110,12 @@ final class GuestLink: Sendable {
         let descriptors: [Descriptor]
         do {
             socket = try UnixSocket.connect(to: path)
+        } catch {
+            let isAbsent = error.code == ENOENT || error.code == ECONNREFUSED
+            let advice = "no such guest runs here; start it with 'remusd guest run \(name)'"
+            throw GuestError(guest: name, reason: isAbsent ? advice : "\(error)")
+        }
+        do {
             try socket.setNonBlocking(true)
             var request = [UInt8](repeating: 0, count: ControlMessage.size)
             request.withUnsafeMutableBytes {
