@@ -35,11 +35,17 @@ final class DemoConnection {
     /// - Returns: false once the connection is gone.
     func exchange(milliseconds: Int32, _ take: (RESPReply) -> Void) throws(RESPError) -> Bool {
         guard flush() else { return false }
-        var entry = pollfd(fd: socket.raw, events: Int16(isDrained ? POLLIN : POLLIN | POLLOUT), revents: 0)
-        guard poll(&entry, 1, milliseconds) > 0 else { return true }
+        guard Poll.wait(socket.raw, writable: !isDrained, milliseconds: milliseconds) else { return true }
         guard flush() else { return false }
-        let count = recv(socket.raw, &incoming, incoming.count, 0)
-        if count < 0 { return errno == EAGAIN || errno == EINTR }
+        let received: Int?
+        do {
+            received = try incoming.withUnsafeMutableBytes { bytes throws(SystemError) in
+                try socket.receiveNow(into: bytes)
+            }
+        } catch {
+            return false
+        }
+        guard let count = received else { return true }
         guard count > 0 else { return false }
         incoming.withUnsafeBytes { reader.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
         while let reply = try reader.next() { take(reply) }
@@ -48,16 +54,15 @@ final class DemoConnection {
 
     private func flush() -> Bool {
         while !isDrained {
-            let count = outgoing.withUnsafeBytes { bytes in
-                send(
-                    socket.raw,
-                    bytes.baseAddress?.advanced(by: sent),
-                    bytes.count - sent,
-                    Int32(MSG_NOSIGNAL)
-                )
+            do {
+                let count = try outgoing.withUnsafeBytes { bytes throws(SystemError) in
+                    try socket.sendNow(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
+                }
+                guard let count else { return true }
+                sent += count
+            } catch {
+                return false
             }
-            if count < 0 { return errno == EAGAIN || errno == EINTR }
-            sent += count
         }
         return true
     }

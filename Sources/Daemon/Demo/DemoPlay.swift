@@ -92,8 +92,8 @@ final class DemoPlay {
         let status = try stage.primaryStatus()
         try expect(status?.protected ?? false, "the guest is protected when its primary is killed")
         round.note(status)
-        traffic.mark()
-        stage.killPrimary()
+        stage.killPrimary { traffic.mark() }
+        round.acknowledgedBeforeLoss = traffic.answers
         say("killed guest and protect after epoch \(round.epochs)")
         try activate(traffic)
     }
@@ -111,6 +111,7 @@ final class DemoPlay {
     private func crash(_ traffic: DemoTraffic) throws {
         round.note(try stage.primaryStatus())
         stage.killGuest()
+        round.acknowledgedBeforeLoss = traffic.answers
         say("killed the guest after epoch \(round.epochs)")
         try patience.wait(for: "the standby to say 'crashed'", atMost: .seconds(10)) {
             try stage.standbyStatus()?.state == .crashed ? true : nil

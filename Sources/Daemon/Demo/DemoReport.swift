@@ -15,6 +15,8 @@ package struct DemoRound: Codable, Equatable, Sendable {
     package var firstAnswerMs: UInt64?
     package var acknowledgedSets = 0
     package var acknowledgedIncrements = 0
+    /// Of both, those acknowledged before the primary was lost.
+    package var acknowledgedBeforeLoss = 0
     /// What was seen to be as promised, in words.
     package var seen: [String] = []
     package var lost = 0
@@ -34,6 +36,7 @@ package struct DemoRound: Codable, Equatable, Sendable {
         case firstAnswerMs = "first_answer_ms"
         case acknowledgedSets = "acknowledged_sets"
         case acknowledgedIncrements = "acknowledged_increments"
+        case acknowledgedBeforeLoss = "acknowledged_before_loss"
         case seen, lost, problems
     }
 
@@ -132,10 +135,12 @@ package struct DemoReport: Codable, Equatable, Sendable {
         let (sets, increments) = (
             rounds.reduce(0) { $0 + $1.acknowledgedSets }, rounds.reduce(0) { $0 + $1.acknowledgedIncrements }
         )
+        let before = rounds.reduce(0) { $0 + $1.acknowledgedBeforeLoss }
         line(
             "writes acknowledged",
-            "\(sets + increments) on \(connections) connections: \(sets) SET, \(increments) INCR; each one checked"
+            "\(sets + increments) on \(connections) connections, \(before) before the loss"
         )
+        line("all checked", "\(sets) SET, \(increments) INCR")
         var seen: [String] = []
         for text in rounds.flatMap(\.seen) where !seen.contains(text) { seen.append(text) }
         for text in seen { line("seen", text) }

@@ -140,7 +140,9 @@ final class DemoStage {
     // MARK: Killing
 
     /// SIGKILL to the guest and its protection, as when their host goes.
-    func killPrimary() {
+    /// - Parameter now: called just before.
+    func killPrimary(now: () -> Void) {
+        now()
         guestProcess?.signal(SIGKILL)
         protectProcess?.signal(SIGKILL)
         guestProcess?.waitForEnd()

@@ -110,6 +110,8 @@ final class DemoTraffic: Sendable {
             if told.count > due.count { ledger.note("\(told.count - due.count) answers to nothing") }
             due.removeFirst(min(told.count, due.count))
             if !isOpen { return }
+            // Output that nobody holds comes back at once: without this, a demo would show little but that.
+            if !told.isEmpty { usleep(5000) }
         }
     }
 

@@ -53,8 +53,8 @@ final class LinkRelay: Sendable {
 
     private func accept() {
         while !state.withLock({ $0.isStopped }) {
-            var entry = pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0)
-            guard poll(&entry, 1, 50) > 0, let near = (try? TCP.accept(listener)) ?? nil else { continue }
+            guard Poll.wait(listener.raw, milliseconds: 50), let near = (try? TCP.accept(listener)) ?? nil
+            else { continue }
             try? run("relay-pair") { [self] in connect(near) }
         }
     }
