@@ -51,11 +51,7 @@ package final class ProtectService: Sendable {
         uuid = handle.description.uuid
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
-        let store = GenerationStore(
-            path: paths.primaryRecord(reference.name),
-            handle.description,
-            peer: options.standby
-        )
+        let store = GenerationStore(paths, reference.name, handle.description, peer: options.standby)
         engine = try ProtectEngine(
             guest: handle,
             output: handle.output,
@@ -220,35 +216,6 @@ extension GuestState {
         case .ending: self = .ending
         case .ended: self = .ended
         }
-    }
-}
-
-/// The primary's durable generation of one guest.
-private struct GenerationStore: Sendable {
-    let path: String
-    let guest: String
-    let uuid: String
-    let peer: String
-
-    init(path: String, _ guest: GuestDescription, peer: SocketAddress) {
-        self.path = path
-        self.guest = guest.name
-        uuid = guest.uuid.description
-        self.peer = peer.description
-    }
-
-    /// Rises with each protect: one more than the record's, or 1 for a guest never seen.
-    func begin() throws -> UInt64 {
-        let known = try PrimaryRecord.load(from: path)
-        let last = known.flatMap { $0.uuid == uuid ? $0.generation : nil } ?? 0
-        try store(last + 1)
-        return last + 1
-    }
-
-    func store(_ generation: UInt64) throws {
-        try PrimaryRecord(guest: guest, uuid: uuid, generation: generation, session: nil, peer: peer).store(
-            at: path
-        )
     }
 }
 

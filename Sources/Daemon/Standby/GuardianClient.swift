@@ -26,6 +26,21 @@ final class GuardianClient: Sendable {
     /// The guardian's process number.
     var pid: Int32 { state.withLock { $0.pid } }
 
+    /// Readable once the guardian is gone: it says nothing unasked.
+    var socket: Descriptor { state.withLock { $0.socket } }
+
+    /// Replaces a guardian that is gone, and gives the new one everything.
+    func replaceIfGone() {
+        state.withLock { state in
+            guard Poll.wait(state.socket.raw, milliseconds: 0) else { return }
+            do throws(SystemError) {
+                try replace(&state)
+            } catch {
+                log.error("no guardian holds the images: \(error)")
+            }
+        }
+    }
+
     /// Has `files` held under `key`.
     func hold(_ key: String, _ files: [Descriptor]) throws(SystemError) {
         try state.withLock { state throws(SystemError) in
@@ -74,12 +89,16 @@ final class GuardianClient: Sendable {
             try Self.send(operation, key, files, state.socket)
             _ = try Self.receive(state.socket, 1)
         } catch {
-            log.warning("the guardian is gone (\(error)); starting another")
-            (state.socket, state.pid) = try Self.connect(path)
-            for (key, files) in state.held {
-                try Self.send(.hold, key, files, state.socket)
-                _ = try Self.receive(state.socket, 1)
-            }
+            try replace(&state)
+        }
+    }
+
+    private func replace(_ state: inout State) throws(SystemError) {
+        log.warning("the guardian is gone; starting another", metadata: ["pid": "\(state.pid)"])
+        (state.socket, state.pid) = try Self.connect(path)
+        for (key, files) in state.held {
+            try Self.send(.hold, key, files, state.socket)
+            _ = try Self.receive(state.socket, 1)
         }
     }
 
