@@ -47,18 +47,11 @@ package final class ProtectEngine: @unchecked Sendable {
     private var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
     private let stagingMemory: Mapping
-    private var staging: Staging
-    /// Written and not yet in a committed or staged epoch.
-    private var dirty: PageBitmap
-    /// Sent while the guest ran, in an epoch that is not committed.
-    private var sentLive: PageBitmap
-    private var populated: PageBitmap
-    private var sync: SyncRound?
+    private var harvester: Harvester
     private var tee: StreamTee?
     private var unstoredGeneration: UInt64?
     private var retryStoreAt = Instant(nanoseconds: 0)
 
-    private var syncDone = 0
     private var heldAt = Instant(nanoseconds: 0)
     private var pauseBegan = Instant(nanoseconds: 0)
     private var cutAt = Instant(nanoseconds: 0)
@@ -72,15 +65,6 @@ package final class ProtectEngine: @unchecked Sendable {
     private let wakeUp: EventFD
     private let mailbox = Mutex(false)
     private let published: Mutex<Snapshot>
-
-    /// One sync round on its way.
-    private struct SyncRound {
-        var epoch: UInt64
-        /// Where to go on; holes come after pages.
-        var nextPage = 0
-        var nextHole: Int?
-        var pages = 0
-    }
 
     /// An engine for `guest`, which it will not resume or release without the machine's word.
     /// - Parameters:
@@ -113,10 +97,7 @@ package final class ProtectEngine: @unchecked Sendable {
         stagingMemory = try Mapping.anonymous(
             count: Staging.capacity(pages: stagingPages, stateCapacity: state)
         )
-        staging = Staging(memory: stagingMemory.bytes, stateCapacity: state)
-        dirty = PageBitmap(pageCount: pages)
-        sentLive = PageBitmap(pageCount: pages)
-        populated = PageBitmap(pageCount: pages)
+        harvester = Harvester(guest: guest, memory: stagingMemory.bytes, stateCapacity: state)
         wakeUp = try EventFD()
         events.reserveCapacity(32)
         published = Mutex(
@@ -217,19 +198,19 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func dropConnection() {
         connection = nil
-        sync = nil
+        harvester.endSync()
     }
 
     /// Hands over what can be sent next, and writes.
     private func pump() {
         while let connection, connection.isConnected {
-            if connection.isDrained, sync != nil, !stageSyncBatch(connection) { return }
+            if connection.isDrained, harvester.isSyncing, !sendSyncPiece(connection) { return }
             do throws(ConnectionError) {
                 try connection.flush()
             } catch {
                 return lose(error)
             }
-            if sync == nil || !connection.isDrained { return }
+            if !harvester.isSyncing || !connection.isDrained { return }
         }
     }
 
@@ -260,13 +241,12 @@ package final class ProtectEngine: @unchecked Sendable {
         case .sendHello(let generation, let session, let acked, let valid):
             sendHello(generation, session, acked, valid)
         case .send(let message): queue(message)
-        case .startTracking: attempt { () throws(GuestError) in try startTracking() }
+        case .startTracking: attempt { () throws(GuestError) in try harvester.startTracking() }
         case .stopTracking: guest.stopDirtyTracking()
         case .syncRound(let epoch, let whole):
-            attempt { () throws(GuestError) in try beginSync(epoch, whole: whole) }
-        case .requeueSentPages:
-            dirty.formUnion(sentLive)
-            sentLive.removeAll()
+            if whole { tee?.restart(log) }
+            attempt { () throws(GuestError) in try harvester.beginSync(epoch: epoch, whole: whole) }
+        case .requeueSentPages: harvester.requeueSentPages()
         case .suspend(let deadline): suspend(deadline)
         case .harvest(_, let deadline): harvest(deadline)
         case .cut(let epoch):
@@ -274,7 +254,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 try output.cut(epoch: epoch)
                 previousCut = cutAt
                 cutAt = now
-                dirty.removeAll()
+                harvester.cut()
                 meter { $0.recordEpoch(pages: stagedPages) }
                 events.append(.cut)
             }
@@ -287,11 +267,11 @@ package final class ProtectEngine: @unchecked Sendable {
             }
         case .sendEpoch(let epoch):
             meter { $0.pagesSent += stagedPages }
-            tee?.append(staging.bytes, epoch: epoch, log)
-            connection?.send(staging.bytes, epoch: epoch, endsEpoch: true)
+            tee?.append(harvester.bytes, epoch: epoch, log)
+            connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true)
         case .release(let epoch):
             attempt { () throws(GuestError) in try output.release(epoch: epoch) }
-            sentLive.removeAll()
+            harvester.committed()
             let (commit, latency) = (now - cutAt, now - (epoch == 0 ? cutAt : previousCut))
             meter { $0.recordCommit(commit, latency: latency) }
         case .absorb: attempt { () throws(GuestError) in try output.absorb() }
@@ -332,8 +312,8 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func sendHello(_ generation: UInt64, _ session: UInt64, _ acked: UInt64?, _ valid: Bool) {
         let guestPages = guest.description.pageCount
-        populated.removeAll()
-        attempt { () throws(GuestError) in try guest.collectPopulated(into: &populated) }
+        var populated = 0
+        attempt { () throws(GuestError) in populated = try harvester.countPopulated() }
         queue(
             .hello(
                 Hello(
@@ -342,7 +322,7 @@ package final class ProtectEngine: @unchecked Sendable {
                     session: session,
                     ackedEpoch: acked,
                     imageStillValid: valid,
-                    populatedPages: UInt64(populated.count),
+                    populatedPages: UInt64(populated),
                     epochCapacity: UInt64(Staging.capacity(pages: 2 * guestPages, stateCapacity: 1 << 20)),
                     aloneAfter: options.settings.aloneAfter,
                     bootID: identity.bootID,
@@ -371,60 +351,26 @@ package final class ProtectEngine: @unchecked Sendable {
 
     // MARK: Pages
 
-    private func startTracking() throws(GuestError) {
-        dirty.removeAll()
-        sentLive.removeAll()
-        try guest.startDirtyTracking()
-    }
-
-    private func beginSync(_ epoch: UInt64, whole: Bool) throws(GuestError) {
-        sync = SyncRound(epoch: epoch)
-        staging.clear()
-        if whole {
-            populated.removeAll()
-            try guest.collectPopulated(into: &populated)
-            dirty.formUnion(populated)
-            sync?.nextHole = 0
-            syncDone = 0
-            tee?.restart(log)
-            try staging.stageStart(of: guest)
-        } else {
-            try guest.collectDirty(into: &dirty)
-        }
-    }
-
     /// Stages and hands over the next piece of a sync round; false if the round, or the connection, ended.
-    private func stageSyncBatch(_ connection: PrimaryConnection) -> Bool {
-        guard var round = sync else { return false }
-        // The stream's start is staged already when the first piece is made.
-        if round.nextPage > 0 || round.nextHole == nil { staging.clear() }
+    private func sendSyncPiece(_ connection: PrimaryConnection) -> Bool {
         do throws(GuestError) {
-            if round.nextPage < dirty.pageCount {
-                let from = round.nextPage
-                round.nextPage = try staging.stageBatch(of: dirty, from: from, guest: guest)
-                round.pages += staging.pages
-                syncDone += staging.pages
-                let sent = staging.pages
-                meter { $0.pagesSent += sent }
-                sentLive.move(from: &dirty, startingAt: from, below: round.nextPage)
-            } else if let hole = round.nextHole, hole < populated.pageCount {
-                round.nextHole = staging.stageHoles(of: populated, from: hole)
-            } else {
-                sync = nil
-                dispatch(.syncRoundSent(pages: round.pages))
-                return sync != nil
+            switch try harvester.nextSyncStep() {
+            case .piece(let epoch, let pages):
+                meter { $0.pagesSent += pages }
+                guard !harvester.bytes.isEmpty else { return true }
+                tee?.append(harvester.bytes, epoch: nil, log)
+                connection.send(harvester.bytes, epoch: epoch, endsEpoch: false)
+                return true
+            case .done(let pages):
+                dispatch(.syncRoundSent(pages: pages))
+                return harvester.isSyncing
+            case nil: return false
             }
         } catch {
-            sync = nil
+            harvester.endSync()
             if guest.ended() == nil { dispatch(.failed(error.description)) }
             return false
         }
-        sync = round
-        if !staging.bytes.isEmpty {
-            tee?.append(staging.bytes, epoch: nil, log)
-            connection.send(staging.bytes, epoch: round.epoch, endsEpoch: false)
-        }
-        return true
     }
 
     private func suspend(_ deadline: Instant) {
@@ -457,30 +403,10 @@ package final class ProtectEngine: @unchecked Sendable {
         dispatch(.suspendFinished(outcome))
     }
 
-    /// Copies every dirty page and the state. The dirty bits stay until the cut: an abandoned checkpoint loses none.
     private func harvest(_ deadline: Instant) {
-        staging.clear()
-        let result: HarvestResult
-        do throws(GuestError) {
-            try guest.collectDirty(into: &dirty)
-            result = try copyDirty(deadline)
-        } catch {
-            result = .failed(error.description)
-        }
+        let result = harvester.harvest { now > deadline }
         if case .whole(let pages) = result { stagedPages = pages } else { meter { $0.abandoned += 1 } }
         events.append(.harvested(result))
-    }
-
-    private func copyDirty(_ deadline: Instant) throws(GuestError) -> HarvestResult {
-        let count = dirty.count
-        guard staging.fits(pages: count) else { return .overCapacity(pages: count) }
-        var next = 0
-        while next < dirty.pageCount {
-            next = try staging.stageBatch(of: dirty, from: next, guest: guest)
-            if now > deadline { return .late }
-        }
-        try staging.stageCheckpoint(of: guest)
-        return .whole(pages: staging.pages)
     }
 
     // MARK: Status
@@ -498,8 +424,8 @@ package final class ProtectEngine: @unchecked Sendable {
         published.withLock {
             if $0.status.state != status.state { $0.since = Timestamp.now }
             $0.status = status
-            $0.syncDone = syncDone
-            $0.syncTotal = populated.count
+            $0.syncDone = harvester.syncDone
+            $0.syncTotal = harvester.syncTotal
             if let held { $0.heldBytes = held }
             $0.at = time
             if last { $0.result = result }

@@ -55,18 +55,20 @@ struct StandbySession {
     private func serve(_ hello: Hello, _ guest: StandbyGuest) {
         guest.state.withLock { $0.connections[id] = connection }
         defer { guest.state.withLock { $0.connections[id] = nil } }
+        guest.noticeEndOfGuest()
         // A new connection of the same session takes the old one's place; any other is refused while that one lives.
         guest.state.withLock { state in
             if let old = state.machine.replacedConnection(by: hello, at: StandbyGuest.now) {
                 state.connections[old]?.shutDown()
             }
         }
-        let refusesAnyhow = guest.state.withLock {
-            $0.machine.liveConnection != nil && !$0.machine.yields(to: hello, at: StandbyGuest.now)
-                || $0.machine.runsHere || $0.activating
+        // What is refused is refused at once, without waiting for whoever uses the image.
+        let isRefused = guest.state.withLock {
+            $0.machine.runsHere || !$0.machine.yields(to: hello, at: StandbyGuest.now)
         }
-        if refusesAnyhow {
+        if isRefused {
             _ = try? guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
+            _ = try? guest.handle(.connectionLost(id))
             return
         }
         guest.session.withLock { _ in

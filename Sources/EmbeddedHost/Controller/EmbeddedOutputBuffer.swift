@@ -27,8 +27,8 @@ package final class EmbeddedOutputBuffer: OutputBuffer {
 }
 
 extension GuestLink {
-    /// Asks for something that must be done; a guest that neither does it nor says why in time is let go, since what
-    /// it will do later can no longer be known.
+    /// Asks for something that must be done. A guest that neither does it nor says why in time (its process is stopped)
+    /// will still do it when it goes on, before anything that is asked for later.
     func demand(_ operation: ControlMessage.Operation, _ argument: UInt64 = 0) throws(GuestError) {
         var reason = "the connection to its process was lost"
         let answer = ask(operation, argument: argument, deadline: Clock.monotonic + Self.answerLimit) {
@@ -37,10 +37,7 @@ extension GuestLink {
         switch answer {
         case .reply(let reply) where reply.status == .done: return
         case .reply, .lost: break
-        case .late:
-            close()
-            reason =
-                "its process did not answer in time (\(operation)); it was let go, its output stays as it is"
+        case .late: reason = "its process does not answer (\(operation)); it will when it goes on"
         }
         throw GuestError(guest: description.name, reason: reason)
     }

@@ -51,7 +51,7 @@ final class GuestLink: Sendable {
     private let monitor = Monitor(State())
 
     /// How long a guest may take over anything but suspending, in nanoseconds.
-    static let answerLimit: UInt64 = 2_000_000_000
+    static let answerLimit: UInt64 = 800_000_000
 
     deinit {
         monitor.withLock {
@@ -110,6 +110,12 @@ final class GuestLink: Sendable {
         let descriptors: [Descriptor]
         do {
             socket = try UnixSocket.connect(to: path)
+        } catch {
+            let isAbsent = error.code == ENOENT || error.code == ECONNREFUSED
+            let advice = "no such guest runs here; start it with 'remusd guest run \(name)'"
+            throw GuestError(guest: name, reason: isAbsent ? advice : "\(error)")
+        }
+        do {
             try socket.setNonBlocking(true)
             var request = [UInt8](repeating: 0, count: ControlMessage.size)
             request.withUnsafeMutableBytes {

@@ -77,7 +77,8 @@ package final class Plug: Sendable {
     package func cut(epoch: UInt64) throws(PlugRefusal) {
         try monitor.withLock { state throws(PlugRefusal) in
             guard state.mode != .dropping else { throw .dropping }
-            if let cut = state.cut, cut.controller == state.controllers {
+            // The same epoch again: its first checkpoint was abandoned after the cut, and this one covers more.
+            if let cut = state.cut, cut.controller == state.controllers, cut.epoch != epoch {
                 throw .alreadyCut(closed: cut.epoch)
             }
             state.mode = .closed
