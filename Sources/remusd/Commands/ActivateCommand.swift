@@ -14,7 +14,7 @@ struct ActivateCommand: ParsableCommand {
             could run, and says what is missing. Repeating it is harmless: once the guest is active here, it says so.
 
             Without an arbiter somebody must vouch that the primary is off or fenced: --confirm-fenced HOST, with the \
-            primary's name or address. No confirmation is needed where this host itself sees that the guest and its \
+            host name that 'remusd status' shows as peer. No confirmation is needed where this host itself sees that the guest and its \
             'remusd protect' are gone.
 
             EXIT CODES

@@ -11,9 +11,9 @@ struct Inspect: ParsableCommand {
             Reads an image that `xl save` or `remusd export` wrote, the tee of a protection (`remusd protect --tee`), \
             or what `xl remus` sends, and lists its records. Memory use is small and does not depend on the input.
 
-            Exit codes:
+            EXIT CODES
               0   well-formed: a whole image, or a checkpointed stream that ends after a whole checkpoint
-              64  wrong usage
+              64  the command line makes no sense
               65  not a whole well-formed stream: malformed, empty, truncated, unrecognised or legacy; standard error \
             says where and what was expected, standard output has what was whole before
               66  the input cannot be opened or read
