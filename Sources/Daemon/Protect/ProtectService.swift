@@ -52,9 +52,10 @@ package final class ProtectService: Sendable {
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
         let store = GenerationStore(
-            path: paths.primaryRecord(reference.name),
-            handle.description,
-            peer: options.standby
+            reference.name,
+            uuid: handle.description.uuid,
+            peer: options.standby,
+            paths: paths
         )
         engine = try ProtectEngine(
             guest: handle,
@@ -220,35 +221,6 @@ extension GuestState {
         case .ending: self = .ending
         case .ended: self = .ended
         }
-    }
-}
-
-/// The primary's durable generation of one guest.
-private struct GenerationStore: Sendable {
-    let path: String
-    let guest: String
-    let uuid: String
-    let peer: String
-
-    init(path: String, _ guest: GuestDescription, peer: SocketAddress) {
-        self.path = path
-        self.guest = guest.name
-        uuid = guest.uuid.description
-        self.peer = peer.description
-    }
-
-    /// Rises with each protect: one more than the record's, or 1 for a guest never seen.
-    func begin() throws -> UInt64 {
-        let known = try PrimaryRecord.load(from: path)
-        let last = known.flatMap { $0.uuid == uuid ? $0.generation : nil } ?? 0
-        try store(last + 1)
-        return last + 1
-    }
-
-    func store(_ generation: UInt64) throws {
-        try PrimaryRecord(guest: guest, uuid: uuid, generation: generation, session: nil, peer: peer).store(
-            at: path
-        )
     }
 }
 
