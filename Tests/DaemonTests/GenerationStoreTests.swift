@@ -1,22 +1,27 @@
 import Checkpoint
 import SystemSupport
 import Testing
+import XenStream
 
 @testable import Daemon
 
 @Suite struct GenerationStoreTests {
-    private let uuid = GuestUUID.random()
+    private let guest = GuestDescription(
+        name: "web1",
+        uuid: GuestUUID(high: 1, low: 2),
+        kind: .hvm,
+        pageCount: 4096,
+        address: "",
+        config: []
+    )
 
-    private func store(_ directory: TemporaryDirectory) throws -> (
-        GenerationStore, Paths, GuestName
-    ) {
+    private func store(_ directory: TemporaryDirectory) throws -> (GenerationStore, Paths, GuestName) {
         let paths = Paths(runtime: directory.path, state: directory.path)
         let name = try GuestName("web1")
-        let peer = SocketAddress(host: "127.0.0.1", port: 7070)
-        return (GenerationStore(name, uuid: uuid, peer: peer, paths: paths), paths, name)
+        return (GenerationStore(paths, name, guest, peer: SocketAddress(host: "127.0.0.1", port: 1)), paths, name)
     }
 
-    @Test func itRisesWithEachProtect() throws {
+    @Test func risesWithEachProtect() throws {
         let directory = try TemporaryDirectory()
         let (store, _, _) = try store(directory)
         #expect(try store.begin() == 1)
@@ -25,21 +30,27 @@ import Testing
         #expect(try store.begin() == 8)
     }
 
-    /// Failback: the guest runs here because this host activated it, and is protected from here for the first time.
-    @Test func aGuestThatWasActivatedHereGoesOnFromThere() throws {
+    @Test func aGuestThatWasActivatedHereIsProtectedAboveItsActivation() throws {
         let directory = try TemporaryDirectory()
         let (store, paths, name) = try store(directory)
-        try StandbyRecord(guest: "web1", uuid: uuid.description, generation: 5, state: .active)
+        #expect(try store.begin() == 1)
+        try StandbyRecord(guest: "web1", uuid: guest.uuid.description, generation: 5, state: .active)
             .store(at: paths.standbyRecord(name))
         #expect(try store.begin() == 6)
-        #expect(try store.begin() == 7)
     }
 
-    @Test func anotherGuestOfThatNameSaysNothing() throws {
+    @Test func anotherGuestOfThatNameCountsAnew() throws {
         let directory = try TemporaryDirectory()
         let (store, paths, name) = try store(directory)
-        try StandbyRecord(guest: "web1", uuid: GuestUUID.random().description, generation: 5, state: .dropped)
+        try StandbyRecord(guest: "web1", uuid: GuestUUID.random().description, generation: 5, state: .active)
             .store(at: paths.standbyRecord(name))
         #expect(try store.begin() == 1)
+    }
+
+    @Test func aRecordThatCannotBeReadStopsProtection() throws {
+        let directory = try TemporaryDirectory()
+        let (store, paths, name) = try store(directory)
+        try SmallFile.replace(paths.standbyRecord(name), with: Array("{".utf8))
+        #expect(throws: RecordError.self) { try store.begin() }
     }
 }

@@ -51,12 +51,7 @@ package final class ProtectService: Sendable {
         uuid = handle.description.uuid
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
-        let store = GenerationStore(
-            reference.name,
-            uuid: handle.description.uuid,
-            peer: options.standby,
-            paths: paths
-        )
+        let store = GenerationStore(paths, reference.name, handle.description, peer: options.standby)
         engine = try ProtectEngine(
             guest: handle,
             output: handle.output,
@@ -141,7 +136,7 @@ package final class ProtectService: Sendable {
             protected: machine.protected,
             generation: machine.generation,
             session: String(machine.session, radix: 16),
-            epoch: .init(sent: machine.sent ?? 0, acked: machine.acked ?? 0, committed: machine.acked ?? 0),
+            epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
             heldBytes: UInt64(snapshot.heldBytes),
             reasons: reasons(machine, now)

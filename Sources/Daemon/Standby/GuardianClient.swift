@@ -21,46 +21,25 @@ final class GuardianClient: Sendable {
         self.path = path
         let (socket, pid) = try Self.connect(path)
         state = Mutex(State(socket: socket, pid: pid))
-        try watch()
-    }
-
-    deinit { state.withLock { $0.socket.shutDown() } }
-
-    /// Replaces a guardian as soon as it dies: until then this daemon's death would lose every image.
-    private func watch() throws(SystemError) {
-        try WorkerThread("guardian-watch") { [weak self] in
-            while let socket = self?.state.withLock({ $0.socket }) {
-                // Nothing is asked for: only the other end's going is reported.
-                guard Poll.wait(socket.raw, readable: false, milliseconds: -1) else { continue }
-                self?.replaceGuardian(behind: socket)
-            }
-        }.detach()
-    }
-
-    private func replaceGuardian(behind socket: Descriptor) {
-        state.withLock { state in
-            // A request may have found out first.
-            guard state.socket === socket else { return }
-            do throws(SystemError) {
-                try replaceGuardian(&state)
-            } catch {
-                log.error("no guardian holds the images, this daemon's death would lose them: \(error)")
-                usleep(1_000_000)
-            }
-        }
-    }
-
-    private func replaceGuardian(_ state: inout State) throws(SystemError) {
-        log.warning("the guardian is gone; starting another")
-        (state.socket, state.pid) = try Self.connect(path)
-        for (key, files) in state.held {
-            try Self.send(.hold, key, files, state.socket)
-            _ = try Self.receive(state.socket, 1)
-        }
     }
 
     /// The guardian's process number.
     var pid: Int32 { state.withLock { $0.pid } }
+
+    /// Readable once the guardian is gone: it says nothing unasked.
+    var socket: Descriptor { state.withLock { $0.socket } }
+
+    /// Replaces a guardian that is gone, and gives the new one everything.
+    func replaceIfGone() {
+        state.withLock { state in
+            guard Poll.wait(state.socket.raw, milliseconds: 0) else { return }
+            do throws(SystemError) {
+                try replace(&state)
+            } catch {
+                log.error("no guardian holds the images: \(error)")
+            }
+        }
+    }
 
     /// Has `files` held under `key`.
     func hold(_ key: String, _ files: [Descriptor]) throws(SystemError) {
@@ -110,7 +89,16 @@ final class GuardianClient: Sendable {
             try Self.send(operation, key, files, state.socket)
             _ = try Self.receive(state.socket, 1)
         } catch {
-            try replaceGuardian(&state)
+            try replace(&state)
+        }
+    }
+
+    private func replace(_ state: inout State) throws(SystemError) {
+        log.warning("the guardian is gone; starting another", metadata: ["pid": "\(state.pid)"])
+        (state.socket, state.pid) = try Self.connect(path)
+        for (key, files) in state.held {
+            try Self.send(.hold, key, files, state.socket)
+            _ = try Self.receive(state.socket, 1)
         }
     }
 

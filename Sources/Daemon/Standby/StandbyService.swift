@@ -73,9 +73,11 @@ package final class StandbyService: Sendable {
     /// Accepts primaries until `stop`.
     package func run() {
         while true {
-            var entries = [Poll.Entry(stopping.descriptor.raw), Poll.Entry(listener.raw)]
+            let guardianSocket = guardian.socket
+            var entries = [stopping.descriptor, listener, guardianSocket].map { Poll.Entry($0.raw) }
             Poll.wait(&entries, milliseconds: -1)
             if entries[0].isReady { return }
+            if entries[2].isReady { guardian.replaceIfGone() }
             do {
                 while let socket = try TCP.accept(listener) { accept(socket) }
             } catch {
@@ -114,10 +116,8 @@ package final class StandbyService: Sendable {
     func guest(for hello: Hello) throws -> StandbyGuest {
         let name = try GuestName(hello.guest.name)
         return try guests.withLock { guests in
-            if let known = guests[name] {
-                try known.check(uuid: hello.guest.uuid)
-                return known
-            }
+            // What is known of an earlier guest of that name says nothing about this one.
+            if let known = guests[name], try known.isTheGuest(hello.guest.uuid) { return known }
             let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
             let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
             let machine = StandbyMachine(
@@ -187,10 +187,15 @@ package final class StandbyService: Sendable {
 }
 
 extension StandbyGuest {
-    /// Refuses a guest that has this one's name and is another.
-    func check(uuid: GuestUUID) throws(GuestError) {
-        let (known, inUse) = state.withLock { ($0.uuid, $0.image != nil || $0.machine.runsHere) }
-        guard let known, known != uuid, inUse else { return }
+    /// Whether this is the guest of that UUID.
+    /// - Throws: if it is another one that is in use here.
+    func isTheGuest(_ uuid: GuestUUID) throws(GuestError) -> Bool {
+        noticeEndOfGuest()
+        let (known, inUse) = state.withLock {
+            ($0.uuid, $0.image != nil || $0.machine.runsHere || $0.machine.liveConnection != nil)
+        }
+        guard let known, known != uuid else { return true }
+        guard inUse else { return false }
         throw GuestError(
             guest: name.description,
             reason:

@@ -188,6 +188,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var sync: Sync?
     /// When this state began: RFC 3339, UTC.
     package var since: String?
+    /// The guest is active here and has a primary's status of its own beside this one.
+    package var isPrimaryHere: Bool?
 
     package init(
         guest: String,

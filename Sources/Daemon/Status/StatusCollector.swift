@@ -12,6 +12,19 @@ package struct StatusReport: Equatable, Sendable {
         self.statuses = statuses
         self.notes = notes
     }
+
+    /// A guest that was activated here may be protected from here: its standby's word alone would be a false alarm.
+    mutating func joinRoles() {
+        for index in statuses.indices where statuses[index].state == .active {
+            let uuid = statuses[index].uuid
+            guard statuses.contains(where: { $0.role == .primary && $0.uuid == uuid && $0.state != .dead })
+            else {
+                continue
+            }
+            statuses[index].reasons = ["the guest runs here; what protects it now is its line as a primary"]
+            statuses[index].isPrimaryHere = true
+        }
+    }
 }
 
 /// Asks every process whose socket lies in the runtime directory, all at once, and says so where one is dead.
@@ -35,6 +48,7 @@ package struct StatusCollector: Sendable {
         var report = StatusReport()
         for (name, answer) in asked { addPrimary(name, outcome(answer), to: &report) }
         addStandby(guest, outcome(standby), to: &report)
+        report.joinRoles()
         if let guest { report.statuses.removeAll { $0.guest != guest.text } }
         report.statuses.sort { ($0.guest, $0.role.rawValue) < ($1.guest, $1.role.rawValue) }
         return report

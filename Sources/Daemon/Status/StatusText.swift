@@ -52,6 +52,7 @@ extension GuestStatus {
         switch state {
         case .ended: !protected && role == .standby
         case .dropped, .empty: false
+        case .active: isPrimaryHere != true
         default: !protected
         }
     }
@@ -61,6 +62,7 @@ extension GuestStatus {
     package var headline: String {
         if protected { return "PROTECTED" }
         return switch state {
+        case .active where isPrimaryHere == true: "active here"
         case .alone, .active: "UNPROTECTED, it runs alone"
         case .ended where role == .standby: "NOT PROTECTED, and the guest activated here runs no more"
         case .ended: "no longer protected, as planned"

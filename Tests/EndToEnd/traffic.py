@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. Clients that write all the time, and remember what they were told."""
+"""For scripts/e2e. Clients that write all the time, and remember what they were told."""
 
 import random
 import select

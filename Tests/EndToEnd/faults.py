@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. One fault a round, at a random moment, with clients writing all the time."""
+"""For scripts/e2e. One fault a round, at a random moment, with clients writing all the time."""
 
 import os
 import random

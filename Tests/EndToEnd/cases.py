@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. One case a function: what the commands promise, on the program as it is shipped."""
+"""For scripts/e2e. One case a function: what the commands promise, on the program as it is shipped."""
 
 import os
 import re
