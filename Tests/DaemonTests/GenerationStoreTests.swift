@@ -18,7 +18,9 @@ import XenStream
     private func store(_ directory: TemporaryDirectory) throws -> (GenerationStore, Paths, GuestName) {
         let paths = Paths(runtime: directory.path, state: directory.path)
         let name = try GuestName("web1")
-        return (GenerationStore(paths, name, guest, peer: SocketAddress(host: "127.0.0.1", port: 1)), paths, name)
+        return (
+            GenerationStore(paths, name, guest, peer: SocketAddress(host: "127.0.0.1", port: 1)), paths, name
+        )
     }
 
     @Test func risesWithEachProtect() throws {
