@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. A piece of network that can be made to carry nothing, both ends staying open."""
+"""For scripts/e2e. A piece of network that can be made to carry nothing, both ends staying open."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. Clients that write all the time, and remember what they were told."""
+"""For scripts/e2e. Clients that write all the time, and remember what they were told."""
 
 import random
 import select
@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from .rig import Failure, until
+from .rig import Failure, check, until
 
 COUNTERS = 4
 
@@ -214,3 +214,24 @@ class Traffic:
         if lost or problems:
             raise Failure("LOST %d %s" % (lost, problems[:5]))
         return sum(sum(client.acknowledged) + sum(map(len, client.told)) for client in self.clients)
+
+
+class Filling:
+    """Big values, written once and looked at in the end: they make a guest's memory worth sending."""
+
+    def __init__(self, address, count):
+        self.count = count
+        connection = Connection(address)
+        for start in range(0, count, 16):
+            batch = range(start, min(start + 16, count))
+            check(connection.ask_all([("SET", "fill:%d" % n, self.value(n)) for n in batch]) == [b"OK"] * len(batch), "it fits")
+        connection.close()
+
+    def value(self, n):
+        return ("%08d" % n) * 8192
+
+    def check(self, address):
+        connection = Connection(address)
+        for n in range(self.count):
+            check(connection.ask("GET", "fill:%d" % n) == self.value(n).encode(), "fill:%d is what it was" % n)
+        connection.close()

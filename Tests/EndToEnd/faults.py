@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. One fault a round, at a random moment, with clients writing all the time."""
+"""For scripts/e2e. One fault a round, at a random moment, with clients writing all the time."""
 
 import os
 import random
@@ -7,7 +7,7 @@ import time
 
 from .relay import Relay
 from .rig import Rig, check, until
-from .traffic import Traffic
+from .traffic import Filling, Traffic
 
 # How many rounds share a standby, and so see what earlier rounds left behind there.
 SHARED = 5
@@ -33,13 +33,15 @@ class Round:
             self.rig.closers.append(self.relay.stop)
             target = self.relay.address
         self.target = target
-        self.guest = self.primary.guest(self.name)
+        self.guest = self.primary.guest(self.name, "128MiB")
+        # A sync that takes long enough to be hit.
+        self.filling = Filling(self.guest.address, 768 if early else 0)
         self.traffic = Traffic(self.guest.address, self.seed)
         try:
             self.traffic.flows()
             self.protection = self.protect()
             if early:
-                time.sleep(self.random.uniform(0.01, 0.12))
+                time.sleep(self.random.uniform(0, 0.1))
             else:
                 self.primary.protected(self.name)
                 time.sleep(self.random.uniform(0, 0.6))
@@ -75,6 +77,7 @@ class Round:
         check(answer.code == 0, "activate ends with 0: %d %s" % (answer.code, answer.text))
         self.traffic.flows()
         self.traffic.acknowledged = self.traffic.audit(answer.json()["address"])
+        self.filling.check(answer.json()["address"])
         check(self.standby.run("guest", "stop", self.name).code == 0, "the activated guest can be stopped")
 
     def protected_again(self):

@@ -1,4 +1,4 @@
-"""Usage: imported by scripts/e2e. Real remusd processes in a private directory, all of them gone at the end."""
+"""For scripts/e2e. Real remusd processes in a private directory, all of them gone at the end."""
 
 import json
 import os

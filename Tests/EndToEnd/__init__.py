@@ -1,0 +1,1 @@
+"""What scripts/e2e is made of: rig (processes), traffic (clients), relay (network), cases, faults."""
