@@ -63,6 +63,6 @@ let package = Package(
         tests(of: "Checkpoint", ["CKernels", "XenStream"]),
         tests(of: "SystemSupport"),
         tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport", "XenStream"]),
-        tests(of: "Daemon", ["remusd", "Checkpoint", "SystemSupport"]),
+        tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport"]),
     ]
 )

@@ -16,41 +16,18 @@ package enum ChildProcess {
         inherited: [Int32: Descriptor] = [:],
         environment: [String]? = nil
     ) throws(SystemError) -> Int32 {
-        var actions = posix_spawn_file_actions_t()
-        var attributes = posix_spawnattr_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawnattr_init(&attributes)
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
-        }
-        var none = sigset_t()
-        var all = sigset_t()
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         // dup2 onto its own number keeps close-on-exec, and a source may stand where a later target goes: so every
         // source is first copied above all targets.
         let floor = max(64, (inherited.keys.max() ?? 0) + 1)
-        var copies: [Descriptor] = []
+        var copies: [(target: Int32, source: Descriptor)] = []
         for (target, source) in inherited {
             let copy = fcntl(source.raw, F_DUPFD_CLOEXEC, floor)
             guard copy >= 0 else { throw SystemError("duplicate a descriptor for \(path)") }
-            copies.append(Descriptor(owning: copy))
-            posix_spawn_file_actions_adddup2(&actions, copy, target)
+            copies.append((target, Descriptor(owning: copy)))
         }
-        var pid: pid_t = 0
-        let failure = withCStrings([path] + arguments) { arguments in
-            guard let environment else {
-                return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ())
-            }
-            return withCStrings(environment) { posix_spawn(&pid, path, &actions, &attributes, arguments, $0) }
+        return try start(path, arguments, environment: environment, flags: 0) { actions in
+            for copy in copies { posix_spawn_file_actions_adddup2(&actions, copy.source.raw, copy.target) }
         }
-        withExtendedLifetime(copies) {}
-        guard failure == 0 else { throw SystemError("start \(path)", code: failure) }
-        return pid
     }
 
     /// Starts `path` as a process that outlives this one and what ends its process group: in a session of its own, with
@@ -59,6 +36,22 @@ package enum ChildProcess {
         _ path: String,
         _ arguments: [String],
         errors: Descriptor? = nil
+    ) throws(SystemError) -> Int32 {
+        // POSIX_SPAWN_SETSID is behind _GNU_SOURCE (spawn.h).
+        try start(path, arguments, environment: nil, flags: 0x80) { actions in
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+            if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
+        }
+    }
+
+    /// Starts `path` with no signal blocked and none ignored, and what `prepare` does to its descriptors.
+    private static func start(
+        _ path: String,
+        _ arguments: [String],
+        environment: [String]?,
+        flags: Int32,
+        prepare: (inout posix_spawn_file_actions_t) -> Void
     ) throws(SystemError) -> Int32 {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
@@ -74,14 +67,17 @@ package enum ChildProcess {
         sigfillset(&all)
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setsigdefault(&attributes, &all)
-        // POSIX_SPAWN_SETSID is behind _GNU_SOURCE (spawn.h).
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | 0x80))
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
+        posix_spawnattr_setflags(
+            &attributes,
+            Int16(Int32(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | flags)
+        )
+        prepare(&actions)
         var pid: pid_t = 0
-        let failure = withCStrings([path] + arguments) {
-            posix_spawn(&pid, path, &actions, &attributes, $0, CLinux_environ())
+        let failure = withCStrings([path] + arguments) { arguments in
+            guard let environment else {
+                return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ())
+            }
+            return withCStrings(environment) { posix_spawn(&pid, path, &actions, &attributes, arguments, $0) }
         }
         guard failure == 0 else { throw SystemError("start \(path)", code: failure) }
         return pid

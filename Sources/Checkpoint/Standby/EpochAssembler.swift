@@ -146,6 +146,8 @@ private struct ImageHandler: StreamHandler {
     var epoch: UInt64 = 0
     var checkpoints = 0
     var newPages = 0
+    /// Bytes of records that will go into the image's state and emulator parts.
+    var stateLength = 0, emulatorLength = 0
     var memoryBegan = false
     var failure: EpochError?
 
@@ -155,6 +157,9 @@ private struct ImageHandler: StreamHandler {
         self.epoch = epoch
         checkpoints = 0
         newPages = 0
+        stateLength = 0
+        emulatorLength = 0
+        failure = nil
         if epoch > 0 { memoryBegan = true }
     }
 
@@ -184,7 +189,11 @@ private struct ImageHandler: StreamHandler {
     }
 
     mutating func record(_ record: RecordInfo, body: UnsafeRawBufferPointer) {
-        guard epoch == 0, memoryBegan, let kind = Self.stateKind(record) else { return }
+        guard memoryBegan, let kind = Self.stateKind(record) else { return }
+        guard epoch == 0 else {
+            count(StreamWriter.recordLength(body: Int(record.length)), kind)
+            return
+        }
         withUnsafeTemporaryAllocation(byteCount: 8, alignment: 8) { header in
             header.storeLE(record.type, at: 0)
             header.storeLE(record.length, at: 4)
@@ -198,6 +207,17 @@ private struct ImageHandler: StreamHandler {
     private static func stateKind(_ record: RecordInfo) -> StreamLayer? {
         if record.layer == .libxl { return record.libxlType == .checkpointEnd ? nil : .libxl }
         return record.libxcType == .checkpoint ? nil : .libxc
+    }
+
+    /// What could not be applied must not be sealed.
+    private mutating func count(_ bytes: Int, _ kind: StreamLayer) {
+        if kind == .libxl { emulatorLength += bytes } else { stateLength += bytes }
+        if stateLength > ImageLayout.stateCapacity {
+            fail(.image(ImageError("its state records are too long")))
+        }
+        if emulatorLength > ImageLayout.emulatorCapacity {
+            fail(.image(ImageError("its device model state is too long")))
+        }
     }
 
     private mutating func append(_ bytes: UnsafeRawBufferPointer, _ kind: StreamLayer) {

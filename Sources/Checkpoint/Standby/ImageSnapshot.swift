@@ -40,7 +40,8 @@ package final class ImageSnapshot {
     /// - Parameter limit: pages that may be kept aside.
     package init(of image: StandbyImage, limit: Int) throws(ImageError) {
         let parts = try image.applyLock.withLock { _ throws(ImageError) in
-            guard let epoch = image.epoch else { throw ImageError("there is no committed epoch") }
+            // Not the sealed one: until that is applied, memory and state are those of the epoch before it.
+            guard let epoch = image.appliedEpoch else { throw ImageError("there is no committed epoch") }
             try image.reader.withLock { keeper throws(ImageError) in
                 guard keeper == nil else { throw ImageError("another export of this guest is being written") }
                 keeper = SnapshotKeeper(limit: limit)

@@ -1,0 +1,205 @@
+import Testing
+import XenStream
+
+@testable import Checkpoint
+
+/// A guest that is a piece of memory; whoever writes to it is known.
+private final class MemoryGuest: ProtectedGuest {
+    let description: GuestDescription
+    var pages: [[UInt8]]
+    var written: Set<Int> = []
+    var failsToCopy = false
+    let eventDescriptor: Int32 = -1
+    let stateCapacity = 4096
+
+    init(pages count: Int) {
+        description = GuestDescription(
+            name: "memory",
+            uuid: GuestUUID(high: 3, low: 4),
+            kind: .hvm,
+            pageCount: count,
+            address: "",
+            config: Array("{}".utf8)
+        )
+        pages = Array(repeating: [UInt8](repeating: 0, count: guestPageSize), count: count)
+    }
+
+    func write(_ pfn: Int, _ byte: UInt8) {
+        pages[pfn] = [UInt8](repeating: byte, count: guestPageSize)
+        written.insert(pfn)
+    }
+
+    func ended() -> GuestEnd? { nil }
+    func startDirtyTracking() { written = [] }
+    func stopDirtyTracking() {}
+    func requestSuspend() {}
+    func suspendOutcome() -> SuspendOutcome? { .suspended }
+    func cancelSuspend() {}
+    func resume() {}
+
+    func collectDirty(into bitmap: inout PageBitmap) {
+        for pfn in written { bitmap.insert(pfn) }
+        written = []
+    }
+
+    func collectPopulated(into bitmap: inout PageBitmap) {
+        for pfn in pages.indices where pages[pfn].contains(where: { $0 != 0 }) { bitmap.insert(pfn) }
+    }
+
+    func copyPages(
+        _ pfns: UnsafeBufferPointer<UInt64>,
+        types: UnsafeMutableBufferPointer<PageType>,
+        into contents: UnsafeMutableRawPointer
+    ) throws(GuestError) -> Int {
+        if failsToCopy { throw GuestError(guest: "memory", reason: "no page") }
+        for (index, pfn) in pfns.enumerated() {
+            pages[Int(pfn)].withUnsafeBytes { bytes in
+                if let base = bytes.baseAddress {
+                    (contents + index * guestPageSize).copyMemory(from: base, byteCount: guestPageSize)
+                }
+            }
+            types[index] = .normal
+        }
+        return pfns.count
+    }
+
+    func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
+
+    func writeState(into writer: inout StreamWriter) {
+        writer.appendTSCInfo(TSCInfo(khz: 1_000_000, nanoseconds: 1, incarnation: 1))
+        writer.appendHVMParams(UnsafeBufferPointer(start: nil, count: 0))
+        withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { payload in
+            payload.initializeMemory(as: UInt8.self, repeating: 7)
+            writer.appendHVMContext(typecode: 0xE201, payload: UnsafeRawBufferPointer(payload))
+        }
+    }
+}
+
+/// From a guest's memory to the standby's: what the harvester stages is what the assembler takes.
+@Suite struct HarvesterTests {
+    private final class Pair {
+        let guest: MemoryGuest
+        let standby: ImageStandby
+        let memory: UnsafeMutableRawBufferPointer
+        var harvester: Harvester
+
+        init(pages: Int, staging: Int? = nil) throws {
+            guest = MemoryGuest(pages: pages)
+            let size = Staging.capacity(pages: staging ?? max(pages, Staging.batch), stateCapacity: 8192)
+            memory = .allocate(byteCount: size, alignment: 16)
+            harvester = Harvester(guest: guest, memory: memory, stateCapacity: 8192)
+            standby = try ImageStandby(.hvm, pages: pages, epochBuffer: 4 * size)
+        }
+
+        deinit { memory.deallocate() }
+
+        /// Sends a round of pages while the guest runs; `between` is called before each piece.
+        func sync(_ epoch: UInt64, whole: Bool, between: () -> Void = {}) throws {
+            try harvester.beginSync(epoch: epoch, whole: whole)
+            while case .piece = try step(between) {
+                try standby.receive(Array(harvester.bytes), epoch: epoch)
+            }
+        }
+
+        private func step(_ between: () -> Void) throws -> Harvester.SyncStep? {
+            between()
+            return try harvester.nextSyncStep()
+        }
+
+        func checkpoint(_ epoch: UInt64) throws -> HarvestResult {
+            let result = harvester.harvest { false }
+            guard case .whole = result else { return result }
+            harvester.cut()
+            try standby.receive(Array(harvester.bytes), epoch: epoch)
+            try standby.commit(epoch)
+            harvester.committed()
+            return result
+        }
+
+        func expectEqual() {
+            for pfn in guest.pages.indices {
+                #expect(Array(standby.image.page(pfn)) == guest.pages[pfn], "page \(pfn)")
+            }
+        }
+    }
+
+    @Test(arguments: 1...6 as ClosedRange<UInt64>)
+    func everyCommitIsTheGuestAtItsSuspend(_ seed: UInt64) throws {
+        var random = SplitMix(state: seed)
+        let pair = try Pair(pages: 96)
+        for _ in 0..<20 {
+            pair.guest.write(Int.random(in: 0..<96, using: &random), .random(in: 1...255, using: &random))
+        }
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true) {
+            // The guest runs meanwhile.
+            pair.guest.write(Int.random(in: 0..<96, using: &random), .random(in: 0...255, using: &random))
+        }
+        _ = try pair.checkpoint(0)
+        pair.expectEqual()
+        for epoch in 1...8 as ClosedRange<UInt64> {
+            for _ in 0..<Int.random(in: 0...30, using: &random) {
+                pair.guest.write(Int.random(in: 0..<96, using: &random), .random(in: 0...255, using: &random))
+            }
+            if epoch % 3 == 0 { try pair.sync(epoch, whole: false) }
+            _ = try pair.checkpoint(epoch)
+            pair.expectEqual()
+            #expect(pair.standby.image.epoch == epoch)
+        }
+    }
+
+    @Test func holesStayHolesAndAreKnown() throws {
+        let pair = try Pair(pages: 64)
+        pair.guest.write(3, 9)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        #expect(pair.standby.image.populatedPages == 1)
+        #expect(pair.standby.image.type(of: 3) == .normal && pair.standby.image.type(of: 4) == .allocateOnly)
+        #expect(pair.harvester.syncTotal == 1)
+    }
+
+    @Test func anAbandonedCheckpointLosesNoPage() throws {
+        let pair = try Pair(pages: 64)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        pair.guest.write(1, 1)
+        #expect(pair.harvester.harvest { true } == .late)
+        pair.guest.write(2, 2)
+        pair.guest.failsToCopy = true
+        #expect(try pair.checkpoint(1) == .failed("guest memory: no page"))
+        pair.guest.failsToCopy = false
+        #expect(try pair.checkpoint(1) == .whole(pages: 2))
+        pair.expectEqual()
+    }
+
+    @Test func whatWasSentOnALostConnectionIsDirtyAgain() throws {
+        let pair = try Pair(pages: 64)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        pair.guest.write(5, 5)
+        try pair.sync(1, whole: false)
+        // The connection is gone, and with it half an epoch.
+        pair.harvester.endSync()
+        pair.harvester.requeueSentPages()
+        try pair.standby.rewind()
+        #expect(try pair.checkpoint(1) == .whole(pages: 1))
+        pair.expectEqual()
+    }
+
+    @Test func moreThanStagingHoldsIsSaidAndNotStaged() throws {
+        let pair = try Pair(pages: 2048, staging: Staging.batch)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        for pfn in 0..<1500 { pair.guest.write(pfn, 3) }
+        #expect(try pair.checkpoint(1) == .overCapacity(pages: 1500))
+        // A round while the guest runs makes room.
+        try pair.sync(1, whole: false)
+        pair.guest.write(1999, 4)
+        #expect(try pair.checkpoint(1) == .whole(pages: 1))
+        pair.expectEqual()
+    }
+}
