@@ -88,6 +88,8 @@ package final class StandbyImage: @unchecked Sendable {
             throw ImageError("it was made by another version of remusd")
         }
         guard let epoch else { throw ImageError("it was never committed") }
+        // Whoever died between storing a page and counting it left the count behind.
+        self[.populatedPages] = UInt64((0..<layout.pageCount).count { holdsData($0) })
         if self[.applied] != self[.sealed] { try applySealed(epoch) {} }
     }
 

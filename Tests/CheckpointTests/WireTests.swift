@@ -1,0 +1,153 @@
+import Testing
+import XenStream
+
+@testable import Checkpoint
+
+@Suite struct WireTests {
+    private static let hello = Hello(
+        guest: GuestDescription(
+            name: "web1",
+            uuid: GuestUUID(high: 0x0123_4567_89AB_4CDE, low: 0x8000_0000_0000_0001),
+            kind: .pv,
+            pageCount: 65_536,
+            address: "127.0.0.1:6400",
+            config: Array("{\"c_info\":{}}".utf8)
+        ),
+        generation: 3,
+        session: 0xABCD,
+        ackedEpoch: 7,
+        imageStillValid: true,
+        populatedPages: 12,
+        epochCapacity: 1 << 30,
+        aloneAfter: .seconds(10),
+        bootID: "boot",
+        host: "primary.example",
+        protectProcess: ProcessIdentity(pid: 10, startTime: 11),
+        guestProcess: ProcessIdentity(pid: 12, startTime: 13)
+    )
+
+    private static let messages: [Message] = [
+        .hello(hello),
+        .welcome(
+            Welcome(
+                version: 1,
+                committedEpoch: nil,
+                keepsOlderImage: true,
+                memoryCeiling: 9,
+                memoryUsed: 8,
+                host: "s"
+            )
+        ),
+        .refuse(Refusal(reason: .noMemory, generation: 4, text: "does not fit")),
+        .epochEnd(epoch: 5, EpochEnd(length: 4096, checksum: 0xDEAD_BEEF)),
+        .ack(epoch: 5),
+        .heartbeat(Heartbeat(number: 6, sentAt: Instant(nanoseconds: 77))),
+        .heartbeatEcho(Heartbeat(number: 6, sentAt: Instant(nanoseconds: 77))),
+        .plannedEnd(PlannedEnd(reason: .crashed, generation: 4)),
+        .plannedEndAnswer(.kept, generation: 4),
+    ]
+
+    private func frame(_ message: Message, session: UInt64 = 0x1122) -> [UInt8] {
+        message.withFrame(session: session) { Array($0) }
+    }
+
+    /// Decodes a whole frame as a receiver does.
+    private func decode(_ bytes: [UInt8]) throws(FrameError) -> (FrameHeader, Message) {
+        let result: Result<(FrameHeader, Message), FrameError> = bytes.withUnsafeBytes { bytes in
+            do throws(FrameError) {
+                guard bytes.count >= FrameHeader.size else { throw .badBody(.ack, "cut short") }
+                let header = try FrameHeader(decoding: bytes)
+                guard header.type != .data else { throw .badBody(.data, "data") }
+                guard bytes.count == FrameHeader.size + Int(header.length) else {
+                    throw .badBody(header.type, "cut short")
+                }
+                let body = UnsafeRawBufferPointer(rebasing: bytes[FrameHeader.size...])
+                try header.check(bytes, body: body)
+                return .success((header, try Message(header, body: body)))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    @Test func anAckByteForByte() {
+        var expected: [UInt8] = [0x52, 0x4D, 0x53, 0x44]  // magic "RMSD"
+        expected += [6, 0, 0, 0]  // type ack, zero
+        expected += [16, 0, 0, 0]  // body length
+        let checksum: [UInt8] = Array(frame(.ack(epoch: 5))[12..<16])
+        expected += checksum
+        expected += [0x22, 0x11, 0, 0, 0, 0, 0, 0]  // session
+        expected += [5, 0, 0, 0, 0, 0, 0, 0]  // epoch
+        expected += [UInt8](repeating: 0, count: 16)  // reserved
+        #expect(frame(.ack(epoch: 5)) == expected)
+        // The checksum is over everything else, its own place zero.
+        var zeroed = expected
+        zeroed.replaceSubrange(12..<16, with: [0, 0, 0, 0])
+        let crc = zeroed.withUnsafeBytes { SwiftKernels.crc32c(0, $0) }
+        #expect(checksum == (0..<4).map { UInt8(truncatingIfNeeded: crc >> (8 * $0)) })
+    }
+
+    @Test func everyMessageComesBackAsItWas() throws {
+        for message in Self.messages {
+            let (header, back) = try decode(frame(message))
+            #expect(back == message)
+            #expect(header.session == 0x1122 && header.type == message.type)
+        }
+    }
+
+    @Test func everyTruncationAndEveryFlippedBitIsRefused() {
+        for message in Self.messages {
+            let bytes = frame(message)
+            for count in 0..<bytes.count {
+                #expect(throws: FrameError.self) { try decode(Array(bytes[..<count])) }
+            }
+            for bit in 0..<bytes.count * 8 {
+                var damaged = bytes
+                damaged[bit / 8] ^= 1 << UInt8(bit % 8)
+                #expect(throws: FrameError.self) { try decode(damaged) }
+            }
+        }
+    }
+
+    @Test func aLengthBeyondTheLimitIsRefusedByTheHeaderAlone() {
+        var bytes = frame(.ack(epoch: 1))
+        bytes.replaceSubrange(8..<12, with: [0xFF, 0xFF, 0xFF, 0xFF])
+        #expect(throws: FrameError.tooLong(.ack, length: .max, limit: FrameHeader.controlLimit)) {
+            try decode(bytes)
+        }
+    }
+
+    @Test func versionsMeetOrAreRefused() {
+        #expect(ProtocolVersion.common(oldest: 1, newest: 9) == ProtocolVersion.newest)
+        #expect(ProtocolVersion.common(oldest: 2, newest: 9) == nil)
+        #expect(ProtocolVersion.common(oldest: 0, newest: 0) == nil)
+        var hello = Self.hello
+        hello.oldestVersion = 2
+        hello.newestVersion = 3
+        #expect(throws: FrameError.noCommonVersion(oldest: 2, newest: 3)) { try decode(frame(.hello(hello))) }
+    }
+
+    /// Random bodies under a right checksum: refused or understood, never a trap.
+    @Test(arguments: 1...4 as ClosedRange<UInt64>)
+    func randomBodiesNeverTrap(_ seed: UInt64) {
+        var random = SplitMix(state: seed)
+        let types: [FrameType] = [
+            .hello, .welcome, .refuse, .epochEnd, .ack, .heartbeat, .plannedEnd, .plannedEndAnswer,
+        ]
+        var understood = 0
+        for round in 0..<2000 {
+            let type = types[round % types.count]
+            let body = (0..<Int.random(in: 0...300, using: &random)).map { _ in
+                UInt8.random(in: 0...(round % 3 == 0 ? 1 : 255), using: &random)
+            }
+            var bytes = [UInt8](repeating: 0, count: FrameHeader.size) + body
+            bytes.withUnsafeMutableBytes { bytes in
+                FrameHeader(type: type, length: UInt32(body.count), session: 1, epoch: 1)
+                    .encode(into: bytes, body: UnsafeRawBufferPointer(rebasing: bytes[FrameHeader.size...]))
+            }
+            if (try? decode(bytes)) != nil { understood += 1 }
+        }
+        #expect(understood < 2000)
+    }
+}
