@@ -1,0 +1,281 @@
+import Checkpoint
+import Testing
+
+/// What a primary hands to its connection.
+enum Outgoing: Equatable {
+    case message(Message, session: UInt64)
+    /// Pages of an epoch, sent while the guest runs.
+    case piece(session: UInt64)
+    /// The rest of an epoch, whose state the guest had after `covers` of output.
+    case epoch(UInt64, session: UInt64, covers: Int)
+}
+
+/// Drives a `ProtectMachine` the way the daemon's engine does, with a guest and a plug that are not there, and watches
+/// the promises after every effect.
+final class PrimaryUnderTest {
+    private(set) var machine: ProtectMachine
+    var now = Instant(nanoseconds: 1_000_000_000_000)
+    private(set) var plug: FakePlug
+    /// How much the guest has said so far.
+    private(set) var output = 0
+    private(set) var isSuspended = false
+    private(set) var result: ProtectResult?
+
+    /// How the next harvests end.
+    var harvest = HarvestResult.whole(pages: 10)
+    /// What a suspend request is answered with, nil: not yet.
+    var suspendAnswer: SuspendOutcome? = .suspended
+    var storeFails = false
+    var cutFails = false
+    var resumeFails = false
+
+    private(set) var effects: [ProtectEffect] = []
+    private(set) var reports: [ProtectReport] = []
+    /// Not taken by the peer yet.
+    var outgoing: [Outgoing] = []
+    /// Counts connection attempts; nil while there is no connection.
+    private(set) var connection: Int?
+    private(set) var attempts = 0
+    /// Promises broken; the first breaks the test at once unless somebody collects them.
+    private(set) var broken: [String] = []
+    private let collects: Bool
+    private let aloneAfter: TimeSpan
+
+    private var buffer = EffectBuffer<ProtectEffect>()
+    private var events: [ProtectEvent] = []
+    private(set) var asksToSuspend = false
+    private(set) var syncRound: UInt64?
+    private var unstored: UInt64?
+    private var retryStoreAt = Instant(nanoseconds: 0)
+    private var harvestWasWhole = false
+    private var mustResume = false
+    private var staged: (covers: Int, pieceOn: Int?)?
+    /// The connection over which pages of the running epoch went ahead.
+    private var pieceOn: Int?
+    private var ackNow: UInt64?
+    private var mayReleaseAll = false
+    private var lastEcho: Instant?
+    private var announced = false
+    private var nextBeat = Instant(nanoseconds: 0)
+
+    init(
+        _ settings: ProtectSettings = ProtectSettings(),
+        generation: UInt64 = 5,
+        plugWasClosed: Bool = false,
+        collects: Bool = false
+    ) {
+        machine = ProtectMachine(settings: settings, generation: generation, session: 9)
+        plug = FakePlug(holds: plugWasClosed)
+        self.collects = collects
+        aloneAfter = settings.aloneAfter
+        dispatch(.start(plugWasClosed: plugWasClosed))
+    }
+
+    var state: ProtectState { machine.status.state }
+    var visible: Int { plug.visible(of: output) }
+
+    // MARK: Driving
+
+    func dispatch(_ event: ProtectEvent) {
+        events.append(event)
+        guard events.count == 1 else { return }
+        var index = 0
+        while index < events.count {
+            let event = events[index]
+            index += 1
+            permit(event)
+            let over = result != nil
+            machine.handle(event, at: now, into: &buffer)
+            if over, !buffer.effects.isEmpty { breaks("effects after the end: \(buffer.effects)") }
+            for effect in buffer.effects { perform(effect) }
+            buffer.clear()
+        }
+        events.removeAll()
+        if result != nil, isSuspended, !resumeFails { breaks("the guest is left suspended") }
+    }
+
+    /// Lets time pass: the guest runs, and the loop comes round once.
+    func advance(_ time: TimeSpan) {
+        now = now + time
+        turn()
+    }
+
+    /// One turn of the loop.
+    func turn() {
+        if !isSuspended { output += 1 }
+        answerSuspend()
+        if let unstored, now >= retryStoreAt { store(unstored) }
+        dispatch(.tick)
+        if syncRound != nil, connection != nil {
+            syncRound = nil
+            outgoing.append(.piece(session: machine.session))
+            pieceOn = connection
+            dispatch(.syncRoundSent(pages: 1))
+        }
+    }
+
+    /// Lets time pass in small steps; with `beating` the standby beats.
+    func run(_ time: TimeSpan, step: TimeSpan = .milliseconds(10), beating: Bool = false) {
+        let end = now + time
+        while now < end, result == nil {
+            if beating, now >= nextBeat {
+                nextBeat = now + .milliseconds(100)
+                beat()
+            }
+            advance(min(step, end - now))
+        }
+    }
+
+    private func answerSuspend() {
+        guard asksToSuspend, let answer = suspendAnswer else { return }
+        asksToSuspend = false
+        if answer == .suspended { isSuspended = true }
+        dispatch(.suspendFinished(answer))
+    }
+
+    /// A suspend that comes although nobody waits for it any more.
+    func suspendsTooLate() {
+        asksToSuspend = false
+        isSuspended = true
+        dispatch(.suspendFinished(.suspended))
+    }
+
+    func loseConnection(_ loss: LinkLoss = .reset("cut")) {
+        connection = nil
+        syncRound = nil
+        dispatch(.linkLost(loss))
+    }
+
+    // MARK: Effects
+
+    private func permit(_ event: ProtectEvent) {
+        ackNow = nil
+        mayReleaseAll = false
+        switch event {
+        case .received(.ack(let epoch)): ackNow = epoch
+        case .received(.welcome(let welcome)):
+            ackNow = welcome.committedEpoch
+            mayReleaseAll = welcome.committedEpoch == nil && !welcome.keepsOlderImage
+        case .received(.plannedEndAnswer(_, let generation)):
+            mayReleaseAll = announced && generation == machine.status.generation + 1
+        case .received(.refuse(let refusal)):
+            mayReleaseAll =
+                announced && refusal.reason == .generationTooLow
+                && refusal.generation == machine.status.generation + 1
+        case .generationStored(let generation):
+            let silence = lastEcho.map { now - $0 }
+            mayReleaseAll =
+                generation > machine.status.generation
+                && (silence.map { $0 >= aloneAfter } ?? true)
+        default: break
+        }
+    }
+
+    private func perform(_ effect: ProtectEffect) {
+        if result != nil { breaks("\(effect) after the end") }
+        effects.append(effect)
+        if mustResume { checkAfterCut(effect) }
+        switch effect {
+        case .connect:
+            attempts += 1
+            connection = attempts
+            outgoing.removeAll()
+        case .disconnect:
+            connection = nil
+            syncRound = nil
+        case .sendHello(let generation, let session, let acked, let valid):
+            let hello = Sample.hello(
+                generation: generation,
+                session: session,
+                acked: acked,
+                imageStillValid: valid,
+                aloneAfter: aloneAfter
+            )
+            send(.hello(hello))
+        case .send(let message):
+            if case .heartbeatEcho = message { lastEcho = now }
+            if case .plannedEnd = message { announced = true }
+            send(message)
+        case .startTracking, .stopTracking: break
+        case .syncRound(let epoch, let whole):
+            if whole { pieceOn = nil }
+            syncRound = epoch
+        case .requeueSentPages: pieceOn = nil
+        case .suspend:
+            if let closed = plug.closed { breaks("a suspend while epoch \(closed.epoch) is un-acknowledged") }
+            if isSuspended || asksToSuspend { breaks("a suspend within a suspend") }
+            asksToSuspend = true
+        case .harvest:
+            if !isSuspended { breaks("a harvest of a running guest") }
+            if case .whole = harvest { harvestWasWhole = true } else { harvestWasWhole = false }
+            staged = (output, pieceOn)
+            events.append(.harvested(harvest))
+        case .cut(let epoch): cut(epoch)
+        case .resume: resume()
+        case .sendEpoch(let epoch): sendEpoch(epoch)
+        case .release(let epoch):
+            if ackNow != epoch { breaks("release of epoch \(epoch) without its acknowledgement") }
+            if !plug.release(epoch) { breaks("release of epoch \(epoch), which is not the closed one") }
+            pieceOn = nil
+        case .absorb: plug.absorb()
+        case .releaseAll:
+            if !mayReleaseAll { breaks("everything released without permission") }
+            plug.releaseAll(at: output)
+        case .dropAll: break
+        case .storeGeneration(let generation): store(generation)
+        case .report(let report): reports.append(report)
+        case .finish(let result): self.result = result
+        }
+    }
+
+    private func checkAfterCut(_ effect: ProtectEffect) {
+        switch effect {
+        case .resume: mustResume = false
+        // The connection has a life of its own.
+        case .send, .report, .disconnect: break
+        default: breaks("\(effect) between the cut and the resume")
+        }
+    }
+
+    private func cut(_ epoch: UInt64) {
+        if !harvestWasWhole || !isSuspended { breaks("cut \(epoch) without a harvest") }
+        harvestWasWhole = false
+        guard !cutFails else { return events.append(.failed("cut")) }
+        if !plug.cut(epoch, at: output) { breaks("cut \(epoch) while another epoch is closed") }
+        mustResume = true
+        events.append(.cut)
+    }
+
+    private func resume() {
+        harvestWasWhole = false
+        guard !resumeFails else { return events.append(.failed("resume")) }
+        isSuspended = false
+        events.append(.resumed)
+    }
+
+    private func sendEpoch(_ epoch: UInt64) {
+        guard let staged, connection != nil else { return }
+        if let piece = staged.pieceOn, piece != connection { breaks("half of epoch \(epoch) is sent") }
+        outgoing.append(.epoch(epoch, session: machine.session, covers: staged.covers))
+    }
+
+    private func send(_ message: Message) {
+        guard connection != nil else { return }
+        outgoing.append(.message(message, session: machine.session))
+    }
+
+    private func store(_ generation: UInt64) {
+        guard !storeFails else {
+            unstored = generation
+            retryStoreAt = now + .seconds(1)
+            return
+        }
+        unstored = nil
+        dispatch(.generationStored(generation))
+    }
+
+    private func breaks(_ promise: String) {
+        broken.append(promise)
+        if !collects { Issue.record("\(promise) (\(now))") }
+    }
+}
