@@ -90,7 +90,8 @@ package protocol ProtectedGuest: AnyObject {
 
 /// What holds a guest's output until its epoch is committed (design, "A packet").
 ///
-/// One closed epoch at a time: `cut` is only called when none is closed and unreleased.
+/// One closed epoch at a time: `cut` is only called when none is closed and unreleased. An order that failed may have
+/// been carried out all the same, and may be given again: twice is as good as once.
 package protocol OutputBuffer: AnyObject {
     /// Whether output was already held when this owner came: a predecessor died, and nobody may open it but by
     /// `release`, `releaseAll` or `dropAll`.

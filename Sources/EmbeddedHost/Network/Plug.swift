@@ -41,6 +41,8 @@ package final class Plug: Sendable {
         /// The epoch that is cut and not released, and which controller (by count) cut it.
         var cut: (epoch: UInt64, controller: UInt64)?
         var controllers: UInt64 = 0
+        /// The epoch that was released last, and which controller's it was, until the next cut or any other order.
+        var lastReleased: (epoch: UInt64, controller: UInt64)?
         var heldClosed = 0
         var heldRunning = 0
         /// Connections the NIC should look at.
@@ -86,17 +88,20 @@ package final class Plug: Sendable {
             state.heldClosed += state.heldRunning
             state.heldRunning = 0
             state.cut = (epoch, state.controllers)
+            state.lastReleased = nil
         }
     }
 
-    /// Lets the output of the epoch that is cut go.
+    /// Lets the output of the epoch that is cut go. Again is no error: the answer to the first order may be lost.
     package func release(epoch: UInt64) throws(PlugRefusal) {
         try monitor.withLock { state throws(PlugRefusal) in
             guard state.mode != .dropping else { throw .dropping }
+            if state.cut == nil, let last = state.lastReleased, last == (epoch, state.controllers) { return }
             guard let cut = state.cut, cut.epoch == epoch else {
                 throw .notCut(epoch: epoch, closed: state.cut?.epoch)
             }
             state.cut = nil
+            state.lastReleased = (epoch, state.controllers)
             state.released = state.slot
             state.heldClosed = 0
             state.attendAll = true
@@ -105,13 +110,19 @@ package final class Plug: Sendable {
     }
 
     /// An epoch that was cut and never released is released along with the next one: a new session begins.
-    package func absorb() { monitor.withLock { $0.cut = nil } }
+    package func absorb() {
+        monitor.withLock { state in
+            state.cut = nil
+            state.lastReleased = nil
+        }
+    }
 
     /// Lets everything go and holds nothing any more.
     package func releaseAll() {
         monitor.withLock { state in
             state.mode = .open
             state.cut = nil
+            state.lastReleased = nil
             state.slot += 1
             state.released = state.slot
             state.heldClosed = 0
@@ -126,6 +137,7 @@ package final class Plug: Sendable {
         monitor.withLock { state in
             state.mode = .dropping
             state.cut = nil
+            state.lastReleased = nil
             state.attendAll = true
         }
         wake.signal()
