@@ -114,7 +114,9 @@ private final class Playground {
             result = end
             #expect(!isSuspended)
             return []
-        case .disconnect, .send, .startTracking, .stopTracking, .requeueSentPages, .absorb, .dropAll, .report:
+        case .disconnect, .send, .startTracking, .stopTracking, .requeueSentPages, .absorb, .dropAll,
+            .storeAloneAfter,
+            .report:
             return []
         }
     }

@@ -15,30 +15,120 @@ import XenStream
         config: []
     )
 
-    private func store(_ directory: TemporaryDirectory) throws -> (GenerationStore, Paths, GuestName) {
+    /// As a protect with `--to 127.0.0.1:PORT --alone-after SECONDS` has it.
+    private func store(
+        _ directory: TemporaryDirectory,
+        port: UInt16 = 1,
+        aloneAfter: UInt64 = 10
+    ) throws -> (GenerationStore, Paths, GuestName) {
         let paths = Paths(runtime: directory.path, state: directory.path)
         let name = try GuestName("web1")
+        let peer = SocketAddress(host: "127.0.0.1", port: port)
         return (
-            GenerationStore(paths, name, guest, peer: SocketAddress(host: "127.0.0.1", port: 1)), paths, name
+            GenerationStore(paths, name, guest, peer: peer, aloneAfter: .seconds(aloneAfter)), paths, name
         )
+    }
+
+    private func record(_ directory: TemporaryDirectory) throws -> PrimaryRecord {
+        let (_, paths, name) = try store(directory)
+        return try #require(try PrimaryRecord.load(from: paths.primaryRecord(name)))
+    }
+
+    @Test func heldOutputBelongsToTheStandbyOfTheRecord() throws {
+        let directory = try TemporaryDirectory()
+        #expect(try store(directory, port: 1).0.begin(plugWasClosed: false).otherStandby == nil)
+        #expect(try store(directory, port: 1).0.begin(plugWasClosed: true).otherStandby == nil)
+        // However often protect is started anew with another one.
+        for _ in 0..<2 {
+            #expect(try store(directory, port: 2).0.begin(plugWasClosed: true).otherStandby == "127.0.0.1:1")
+            #expect(try record(directory).peer == "127.0.0.1:1")
+        }
+        let (last, _, _) = try store(directory, port: 2)
+        let start = try last.begin(plugWasClosed: true)
+        try last.store(start.generation + 1)
+        #expect(try record(directory).peer == "127.0.0.1:2")
+        #expect(try store(directory, port: 2).0.begin(plugWasClosed: true).otherStandby == nil)
+        // Nothing is held: whatever image there is, is outdated.
+        #expect(try store(directory, port: 3).0.begin(plugWasClosed: false).otherStandby == nil)
+        #expect(try record(directory).peer == "127.0.0.1:3")
+    }
+
+    @Test func theLongestAloneAfterStaysUntilTheImageIsReplaced() throws {
+        let directory = try TemporaryDirectory()
+        #expect(
+            try store(directory, aloneAfter: 60).0.begin(plugWasClosed: false).recordedAloneAfter == nil
+        )
+        for _ in 0..<2 {
+            let start = try store(directory, aloneAfter: 5).0.begin(plugWasClosed: true)
+            #expect(start.recordedAloneAfter == .seconds(60))
+            #expect(try record(directory).aloneAfter == .seconds(60))
+        }
+        let (last, _, _) = try store(directory, aloneAfter: 5)
+        let start = try last.begin(plugWasClosed: true)
+        // A generation may be stored and the output be held still.
+        try last.store(start.generation + 1)
+        #expect(try record(directory).aloneAfter == .seconds(60))
+        try last.storeAloneAfter()
+        #expect(try record(directory).aloneAfter == .seconds(5))
+        #expect(try record(directory).generation == start.generation + 1)
+        // A longer one counts before an image can trust it.
+        #expect(
+            try store(directory, aloneAfter: 20).0.begin(plugWasClosed: true).recordedAloneAfter
+                == .seconds(20)
+        )
+        #expect(try record(directory).aloneAfter == .seconds(20))
+        _ = try store(directory, aloneAfter: 5).0.begin(plugWasClosed: false)
+        #expect(try record(directory).aloneAfter == .seconds(5))
+    }
+
+    @Test(arguments: [(UInt64(3), UInt64(10)), (30, 30)])
+    func aRecordWithoutAloneAfterCountsAsTheDefault(_ ours: UInt64, _ expected: UInt64) throws {
+        let directory = try TemporaryDirectory()
+        let (store, paths, name) = try store(directory, aloneAfter: ours)
+        try directory.write(
+            """
+            {"schema":"remusd.primary-record/1","guest":"web1","uuid":"\(guest.uuid)","generation":4,\
+            "peer":"127.0.0.1:1","updated_at":"2026-11-23T09:04:00Z"}
+            """,
+            to: "primary-web1.json"
+        )
+        #expect(paths.primaryRecord(name).hasSuffix("/primary-web1.json"))
+        let start = try store.begin(plugWasClosed: true)
+        #expect(start == PrimaryStart(generation: 5, recordedAloneAfter: .seconds(expected)))
+    }
+
+    @Test func anotherGuestsRecordSaysNothingOfThisOne() throws {
+        let directory = try TemporaryDirectory()
+        let (store, paths, name) = try store(directory, port: 2, aloneAfter: 3)
+        let other = GuestUUID.random().description
+        try PrimaryRecord(
+            guest: "web1",
+            uuid: other,
+            generation: 9,
+            session: nil,
+            peer: "127.0.0.1:1",
+            aloneAfterMs: 90_000
+        ).store(at: paths.primaryRecord(name))
+        let start = try store.begin(plugWasClosed: true)
+        #expect(start == PrimaryStart(generation: 1, recordedAloneAfter: .seconds(10)))
     }
 
     @Test func risesWithEachProtect() throws {
         let directory = try TemporaryDirectory()
         let (store, _, _) = try store(directory)
-        #expect(try store.begin() == 1)
-        #expect(try store.begin() == 2)
+        #expect(try store.begin(plugWasClosed: false).generation == 1)
+        #expect(try store.begin(plugWasClosed: false).generation == 2)
         try store.store(7)
-        #expect(try store.begin() == 8)
+        #expect(try store.begin(plugWasClosed: false).generation == 8)
     }
 
     @Test func aGuestThatWasActivatedHereIsProtectedAboveItsActivation() throws {
         let directory = try TemporaryDirectory()
         let (store, paths, name) = try store(directory)
-        #expect(try store.begin() == 1)
+        #expect(try store.begin(plugWasClosed: false).generation == 1)
         try StandbyRecord(guest: "web1", uuid: guest.uuid.description, generation: 5, state: .active)
             .store(at: paths.standbyRecord(name))
-        #expect(try store.begin() == 6)
+        #expect(try store.begin(plugWasClosed: false).generation == 6)
     }
 
     @Test func anotherGuestOfThatNameCountsAnew() throws {
@@ -46,13 +136,13 @@ import XenStream
         let (store, paths, name) = try store(directory)
         try StandbyRecord(guest: "web1", uuid: GuestUUID.random().description, generation: 5, state: .active)
             .store(at: paths.standbyRecord(name))
-        #expect(try store.begin() == 1)
+        #expect(try store.begin(plugWasClosed: false).generation == 1)
     }
 
     @Test func aRecordThatCannotBeReadStopsProtection() throws {
         let directory = try TemporaryDirectory()
         let (store, paths, name) = try store(directory)
         try SmallFile.replace(paths.standbyRecord(name), with: Array("{".utf8))
-        #expect(throws: RecordError.self) { try store.begin() }
+        #expect(throws: RecordError.self) { try store.begin(plugWasClosed: false).generation }
     }
 }

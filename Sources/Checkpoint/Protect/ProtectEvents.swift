@@ -35,8 +35,10 @@ package enum LinkLoss: Equatable, Sendable {
 
 /// What happens to a protection, from outside the machine. Each comes with the time.
 package enum ProtectEvent: Equatable, Sendable {
-    /// The beginning; `plugWasClosed` if a predecessor's output is still held.
-    case start(plugWasClosed: Bool)
+    /// The beginning; `plugWasClosed` if a predecessor's output is still held. Then `imageElsewhere` says that the
+    /// image it is held for is at another standby than ours, and `recordedAloneAfter` is the longest alone-after that
+    /// an image may trust.
+    case start(plugWasClosed: Bool, imageElsewhere: Bool = false, recordedAloneAfter: TimeSpan? = nil)
     case connected
     case linkLost(LinkLoss)
     case received(Message)
@@ -46,8 +48,10 @@ package enum ProtectEvent: Equatable, Sendable {
     case harvested(HarvestResult)
     case cut
     case resumed
+    /// The guest may be suspended still.
+    case resumeFailed(String)
     case generationStored(UInt64)
-    /// The hypervisor or the plug failed an effect.
+    /// The hypervisor failed an effect other than `resume`, or the plug a cut. Releases are the engine's to repeat.
     case failed(String)
     case guestEnded(GuestEnd)
     case unprotectRequested
@@ -97,6 +101,8 @@ package enum ProtectEffect: Equatable, Sendable {
     case dropAll
     /// Write down, durably, that this host has `generation`.
     case storeGeneration(UInt64)
+    /// Write down, durably, that no image trusts a longer alone-after than ours any more.
+    case storeAloneAfter
     case report(ProtectReport)
     case finish(ProtectResult)
 }

@@ -1,5 +1,20 @@
 /// Permission to release output without the standby, and the end of a protection.
 extension ProtectMachine {
+    /// How long nobody must have answered before this side goes on alone: an image trusts what the hello it came with
+    /// said, so a shorter time counts only once no such image is left.
+    var aloneAfter: TimeSpan { max(settings.aloneAfter, olderAloneAfter ?? settings.aloneAfter) }
+
+    /// A predecessor's output is held.
+    mutating func takeOver(imageElsewhere: Bool, _ recordedAloneAfter: TimeSpan?) {
+        plugClosed = true
+        standbyMayHaveImage = true
+        self.imageElsewhere = imageElsewhere
+        if let recordedAloneAfter, recordedAloneAfter > settings.aloneAfter {
+            olderAloneAfter = recordedAloneAfter
+            recordIsLonger = true
+        }
+    }
+
     /// There is somebody to ask: the time to go alone begins anew, and a generation that is still being written down
     /// gives no permission any more. Nothing was released on its account.
     mutating func askAgain(_ now: Instant) {
@@ -37,6 +52,9 @@ extension ProtectMachine {
         forgetSession(&effects)
         plugClosed = false
         standbyMayHaveImage = false
+        imageElsewhere = false
+        // The record stays as it is until an acknowledgement: until then a restart may find the plug closed still.
+        olderAloneAfter = nil
         peerFailing = false
         resyncSince = nil
         effects.append(.releaseAll)

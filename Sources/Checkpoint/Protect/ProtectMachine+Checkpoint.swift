@@ -74,7 +74,7 @@ extension ProtectMachine {
             stalledSince = now
             return
         }
-        guard now - since > settings.aloneAfter, plugClosed, ending == nil else { return }
+        guard now - since > aloneAfter, plugClosed, ending == nil else { return }
         continueAlone(now, &effects)
     }
 
@@ -96,8 +96,8 @@ extension ProtectMachine {
     }
 
     mutating func resumed(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
-        guard case .resuming(let thenSend) = work else { return }
         retryResumeAt = nil
+        guard case .resuming(let thenSend) = work else { return }
         if thenSend, let inFlight {
             work = .inFlight
             guard link == .up else { return }
@@ -113,5 +113,15 @@ extension ProtectMachine {
             work = committed == nil ? .idle : .running
             requeueSentPages(&effects)
         }
+    }
+
+    /// The guest is not left suspended: again, until it runs, whatever becomes of the session.
+    mutating func resumeFailed(
+        _ reason: String,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
+        if retryResumeAt == nil { effects.append(.report(.operationFailed(reason))) }
+        retryResumeAt = now + settings.retry
     }
 }

@@ -1,7 +1,9 @@
 /// Planned ends: two phases, so that none of them can be lost and none makes the standby take over.
 extension ProtectMachine {
     mutating func guestEnded(_ end: GuestEnd, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
-        if inPause { work = inFlight == nil ? .running : .inFlight }
+        // What ended by itself is not suspended.
+        retryResumeAt = nil
+        if workIsInPause { work = inFlight == nil ? .running : .inFlight }
         switch end {
         case .shutdown: beginEnding(.shutdown, now, &effects)
         case .reboot: beginEnding(.reboot, now, &effects)
@@ -10,16 +12,16 @@ extension ProtectMachine {
     }
 
     mutating func failed(_ reason: String, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
-        if case .resuming = work {
-            // The guest is not left suspended: again, until it runs.
-            effects.append(.report(.operationFailed(reason)))
-            retryResumeAt = now + settings.retry
-        } else if inPause {
+        switch work {
+        case .suspending, .harvesting, .cutting:
+            let wasCutting = work == .cutting
             effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
             work = .resuming(thenSend: false)
             effects.append(.resume)
+            // A first cut that failed may still have closed the plug, and nothing was held before it.
+            if wasCutting, !plugClosed { effects.append(.releaseAll) }
             noteStall(now, &effects)
-        } else {
+        case .idle, .syncing, .running, .inFlight, .resuming:
             effects.append(.report(.operationFailed(reason)))
             loseLink(.reset(reason), now, &effects)
         }

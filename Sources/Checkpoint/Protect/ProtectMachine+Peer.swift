@@ -178,6 +178,12 @@ extension ProtectMachine {
         work = .running
         nextSuspend = max(now, nextSuspend)
         effects.append(.release(epoch: acked))
+        if recordIsLonger {
+            // The older image is replaced: the standby has none that came with another hello than ours.
+            olderAloneAfter = nil
+            recordIsLonger = false
+            effects.append(.storeAloneAfter)
+        }
         if first { effects.append(.report(.protected)) }
     }
 }

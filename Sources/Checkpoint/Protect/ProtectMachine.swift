@@ -68,6 +68,12 @@ package struct ProtectMachine {
     var epoch: UInt64 = 0
     /// True while output is held, or may be.
     var plugClosed = false
+    /// Output is held for an image at another standby, which ours knows nothing about.
+    var imageElsewhere = false
+    /// The alone-after that a predecessor's image trusts, while there may be one and that is longer than ours.
+    var olderAloneAfter: TimeSpan?
+    /// The durable record says a longer alone-after than ours.
+    var recordIsLonger = false
     /// True once this session's standby may have a whole image.
     var standbyMayHaveImage = false
     /// The peer was given up for not acknowledging; its heartbeats are not echoed until it does.
@@ -115,12 +121,11 @@ package struct ProtectMachine {
         guard !finished else { return }
         noticeLateness(now)
         switch event {
-        case .start(let plugWasClosed):
-            plugClosed = plugWasClosed
-            // A predecessor's standby may have echoed its heartbeats until this moment.
-            standbyMayHaveImage = plugWasClosed
+        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter):
+            if plugWasClosed { takeOver(imageElsewhere: imageElsewhere, recordedAloneAfter) }
+            // A predecessor may have echoed its standby's heartbeats until this moment.
             aloneBasis = now
-            connect(now, &effects)
+            if mayConnect { connect(now, &effects) }
         case .connected: linkConnected(now, &effects)
         case .linkLost(let loss): linkLost(loss, now, &effects)
         case .received(let message): received(message, now, &effects)
@@ -129,6 +134,7 @@ package struct ProtectMachine {
         case .harvested(let result): harvested(result, now, &effects)
         case .cut: wasCut(now, &effects)
         case .resumed: resumed(now, &effects)
+        case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)
@@ -138,10 +144,11 @@ package struct ProtectMachine {
         passTime(now, &effects)
     }
 
-    /// A loop that was late by more than a beat may have missed heartbeats that were there to be read.
+    /// A loop that was late by more than a beat may have missed heartbeats that were there to be read. It comes round
+    /// once a beat at least, so it was late by more than one if it was away for more than two.
     private mutating func noticeLateness(_ now: Instant) {
         let absent = now - lastPassage
-        if absent > settings.heartbeat + settings.heartbeat + settings.heartbeat {
+        if absent > settings.heartbeat + settings.heartbeat {
             aloneBasis = now
             // Silence counts only while this side listened.
             lastHeard = lastHeard + absent
@@ -154,13 +161,14 @@ package struct ProtectMachine {
         // Only what `passTime` would act upon: anything else that is due would make the loop spin.
         var wake = now + settings.heartbeat
         switch link {
-        case .down(let retryAt): if mayConnect { wake = min(wake, retryAt) }
+        case .down(let retryAt): if mayConnect, !inPause { wake = min(wake, retryAt) }
         case .up:
             wake = min(wake, nextBeat)
-            if work == .running, ending == nil, authority == .normal { wake = min(wake, nextSuspend) }
+            if maySuspend { wake = min(wake, nextSuspend) }
             if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
         case .connecting, .handshaking: break
         }
+        if let retryResumeAt { wake = min(wake, retryResumeAt) }
         return max(wake, now)
     }
 
@@ -168,6 +176,8 @@ package struct ProtectMachine {
 
     private mutating func passTime(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard !finished else { return }
+        // Copying and cutting are answered at once, and nothing comes between them and the resume.
+        if work == .harvesting || work == .cutting { return }
         switch link {
         case .down(let retryAt):
             if now >= retryAt, mayConnect, !inPause { connect(now, &effects) }
@@ -182,7 +192,7 @@ package struct ProtectMachine {
             } else if let announcedAt = ending?.announcedAt, now - announcedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)
-            } else if case .syncing = work, let resyncSince, now - resyncSince > settings.aloneAfter,
+            } else if case .syncing = work, let resyncSince, now - resyncSince > aloneAfter,
                 ending == nil
             {
                 continueAlone(now, &effects)
@@ -192,8 +202,8 @@ package struct ProtectMachine {
                 effects.append(.send(.heartbeat(Heartbeat(number: beatNumber, sentAt: now))))
             }
         }
-        if case .resuming = work, let at = retryResumeAt, now >= at {
-            retryResumeAt = nil
+        if let at = retryResumeAt, now >= at {
+            retryResumeAt = now + settings.retry
             effects.append(.resume)
         }
         if mayGoAlone(now) {
@@ -202,28 +212,37 @@ package struct ProtectMachine {
             authority = .storingAlone
             effects.append(.storeGeneration(generation + 1))
         }
-        if work == .running, link == .up, ending == nil, authority == .normal, now >= nextSuspend {
+        if maySuspend, now >= nextSuspend {
             work = .suspending
             suspendedAt = now
             effects.append(.suspend(deadline: now + settings.suspendTimeout))
         }
     }
 
+    private var maySuspend: Bool {
+        work == .running && link == .up && ending == nil && authority == .normal && !inPause
+    }
+
+    /// The image elsewhere is asked nothing by us: only time makes output, and a new session, permissible.
     var mayConnect: Bool {
+        if imageElsewhere { return false }
         switch authority {
-        case .outdated, .splitBrain: false
-        case .normal, .alone, .storingAlone: !raisingGeneration
+        case .outdated, .splitBrain: return false
+        case .normal, .alone, .storingAlone: return !raisingGeneration
         }
     }
 
     /// `prefer-primary`: nobody could be asked for `aloneAfter`, counted from the last heartbeat this side echoed.
     private func mayGoAlone(_ now: Instant) -> Bool {
-        guard authority == .normal, now - aloneBasis >= settings.aloneAfter, !inPause else { return false }
+        guard authority == .normal, now - aloneBasis >= aloneAfter, !inPause else { return false }
         return link != .up || peerFailing ? plugClosed || ending != nil : false
     }
 
-    /// Between a suspend request and the guest running again.
-    var inPause: Bool {
+    /// Between a suspend request and the guest running again, whatever became of the checkpoint meanwhile.
+    var inPause: Bool { retryResumeAt != nil || workIsInPause }
+
+    /// The part of a pause that the checkpoint loop knows of.
+    var workIsInPause: Bool {
         switch work {
         case .suspending, .harvesting, .cutting, .resuming: true
         case .idle, .syncing, .running, .inFlight: false

@@ -19,6 +19,10 @@ package struct ProtectStatus: Equatable, Sendable {
     package var acked: UInt64?
     package var lastAck: Instant?
     package var plugClosed: Bool
+    /// Output is held for an image at another standby than ours.
+    package var imageElsewhere: Bool
+    /// How long nobody must have answered before the primary goes on alone.
+    package var aloneAfter: TimeSpan
     package var lastLoss: String?
     /// When the primary goes on alone, if nothing is heard until then.
     package var aloneAt: Instant?
@@ -36,8 +40,10 @@ extension ProtectMachine {
             acked: committed,
             lastAck: lastAck,
             plugClosed: plugClosed,
+            imageElsewhere: imageElsewhere,
+            aloneAfter: aloneAfter,
             lastLoss: lastLoss,
-            aloneAt: state == .peerLost ? aloneBasis + settings.aloneAfter : nil
+            aloneAt: state == .peerLost ? aloneBasis + aloneAfter : nil
         )
     }
 

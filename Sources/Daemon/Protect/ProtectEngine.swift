@@ -5,44 +5,24 @@ import Synchronization
 import SystemSupport
 import Transport
 
-/// What an engine needs besides the guest and its output.
-package struct ProtectOptions: Sendable {
-    package var standby: SocketAddress
-    package var settings = ProtectSettings()
-    /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
-    package var stagingPages: Int?
-    /// A file that gets every byte of the stream.
-    package var tee: String?
-
-    package init(standby: SocketAddress) { self.standby = standby }
-}
-
 /// Interprets one guest's `ProtectMachine` on a thread of its own: polls, copies, sends.
 ///
 /// From suspend to ack everything happens here, without locks that anybody else holds for long, and without allocating.
 ///
 /// Unchecked: everything but `mailbox` and `published` belongs to the thread that calls `run`.
 package final class ProtectEngine: @unchecked Sendable {
-    /// What another thread may read.
-    package struct Snapshot: Sendable {
-        package var status: ProtectStatus
-        package var meters = ProtectMeters()
-        package var syncDone = 0, syncTotal = 0
-        package var heldBytes = 0
-        /// When the state began, by the wall clock.
-        package var since: String
-        package var at: Instant
-        package var result: ProtectResult?
-    }
-
     let guest: any ProtectedGuest
     let output: any OutputBuffer
     let options: ProtectOptions
     let log: Logger
-    private let storeGeneration: (UInt64) throws -> Void
+    private let records: GenerationStore
+    private let start: PrimaryStart
     private let identity: PrimaryIdentity
 
     private var machine: ProtectMachine
+    private var orders: OutputOrders
+    /// A resume failed, and none has succeeded since.
+    private var resumeOwed = false
     private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
     private var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
@@ -68,27 +48,29 @@ package final class ProtectEngine: @unchecked Sendable {
 
     /// An engine for `guest`, which it will not resume or release without the machine's word.
     /// - Parameters:
-    ///   - machine: its generation is durable already.
-    ///   - storeGeneration: writes a generation down durably.
+    ///   - start: what `records` began with; its generation is durable already.
+    ///   - records: what this side must not forget.
     package init(
         guest: any ProtectedGuest,
         output: any OutputBuffer,
         options: ProtectOptions,
         identity: PrimaryIdentity,
-        generation: UInt64,
-        log: Logger,
-        storeGeneration: @escaping (UInt64) throws -> Void
+        start: PrimaryStart,
+        records: GenerationStore,
+        log: Logger
     ) throws {
         self.guest = guest
         self.output = output
         self.options = options
         self.identity = identity
         self.log = log
-        self.storeGeneration = storeGeneration
+        self.start = start
+        self.records = records
+        orders = OutputOrders(output, every: options.settings.retry)
         let pages = guest.description.pageCount
         machine = ProtectMachine(
             settings: options.settings,
-            generation: generation,
+            generation: start.generation,
             session: UInt64.random(in: 1 ... .max >> 1)
         )
         // One record's worth at least, for the rounds that go while the guest runs.
@@ -125,16 +107,23 @@ package final class ProtectEngine: @unchecked Sendable {
         } catch {
             log.error("no tee: \(error)")
         }
-        dispatch(.start(plugWasClosed: output.wasClosed))
+        dispatch(
+            .start(
+                plugWasClosed: output.wasClosed,
+                imageElsewhere: start.otherStandby != nil,
+                recordedAloneAfter: start.recordedAloneAfter
+            )
+        )
         while true {
             if let result {
                 if suspendDeadline != nil { guest.cancelSuspend() }
+                finishOrders()
                 publish(true)
                 return result
             }
             publish(false)
             let wake = machine.nextWake(after: now)
-            wait(until: suspendDeadline.map { min($0, wake) } ?? wake)
+            wait(until: min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake))
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -142,6 +131,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 dispatch(.guestEnded(end))
             }
             if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
+            retryOrder()
             dispatch(.tick)
             pump()
         }
@@ -251,33 +241,28 @@ package final class ProtectEngine: @unchecked Sendable {
         case .harvest(_, let deadline): harvest(deadline)
         case .cut(let epoch):
             attempt { () throws(GuestError) in
-                try output.cut(epoch: epoch)
+                try orders.cut(epoch: epoch)
                 previousCut = cutAt
                 cutAt = now
                 harvester.cut()
                 meter { $0.recordEpoch(pages: stagedPages) }
                 events.append(.cut)
             }
-        case .resume:
-            attempt { () throws(GuestError) in
-                try guest.resume()
-                let pause = now - pauseBegan
-                meter { $0.recordPause(pause) }
-                events.append(.resumed)
-            }
+        case .resume: resume()
         case .sendEpoch(let epoch):
             meter { $0.pagesSent += stagedPages }
             tee?.append(harvester.bytes, epoch: epoch, log)
             connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true)
         case .release(let epoch):
-            attempt { () throws(GuestError) in try output.release(epoch: epoch) }
+            order(.release(epoch: epoch))
             harvester.committed()
             let (commit, latency) = (now - cutAt, now - (epoch == 0 ? cutAt : previousCut))
             meter { $0.recordCommit(commit, latency: latency) }
-        case .absorb: attempt { () throws(GuestError) in try output.absorb() }
-        case .releaseAll: attempt { () throws(GuestError) in try output.releaseAll() }
-        case .dropAll: attempt { () throws(GuestError) in try output.dropAll() }
+        case .absorb: order(.absorb)
+        case .releaseAll: order(.releaseAll)
+        case .dropAll: order(.dropAll)
         case .storeGeneration(let generation): store(generation)
+        case .storeAloneAfter: storeAloneAfter()
         case .report(let report): ProtectReporting.log(report, standby: options.standby, log)
         case .finish(let result): self.result = result
         }
@@ -290,6 +275,59 @@ package final class ProtectEngine: @unchecked Sendable {
             // A guest that is gone fails everything; its end is an event of its own.
             if guestEndSeen || guest.ended() != nil { return }
             events.append(.failed(error.description))
+        }
+    }
+
+    // MARK: What must not fail for good
+
+    private func resume() {
+        do throws(GuestError) {
+            try guest.resume()
+            resumeOwed = false
+            let pause = now - pauseBegan
+            meter { $0.recordPause(pause) }
+            events.append(.resumed)
+        } catch {
+            if guestEndSeen || guest.ended() != nil { return }
+            resumeOwed = true
+            events.append(.resumeFailed(error.description))
+        }
+    }
+
+    private func order(_ order: OutputOrders.Order) {
+        do throws(GuestError) {
+            try orders.give(order, at: now)
+        } catch {
+            log.error("output is held for longer than it must be; tried again: \(error)")
+        }
+    }
+
+    private func retryOrder() {
+        do throws(GuestError) {
+            if try orders.retry(at: now) { log.notice("what failed with held output was done now") }
+        } catch {
+            log.debug("\(error)")
+        }
+    }
+
+    /// The machine has finished: what it ordered and what failed is tried on for a bounded time.
+    private func finishOrders() {
+        let aftermath = Aftermath(began: now)
+        while resumeOwed || orders.owed != nil {
+            let guestHasEnded = guestEndSeen || guest.ended() != nil
+            if guestHasEnded { resumeOwed = false }
+            guard aftermath.goesOn(at: now, guestHasEnded: guestHasEnded) else { break }
+            publish(false)
+            usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
+            if resumeOwed { resume() }
+            retryOrder()
+        }
+        for words in Aftermath.words(
+            owed: orders.owed,
+            isSuspended: resumeOwed,
+            guest: guest.description.name
+        ) {
+            log.critical("\(words)")
         }
     }
 
@@ -336,7 +374,7 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func store(_ generation: UInt64) {
         do {
-            try storeGeneration(generation)
+            try records.store(generation)
             unstoredGeneration = nil
             events.isEmpty
                 ? dispatch(.generationStored(generation)) : events.append(.generationStored(generation))
@@ -346,6 +384,15 @@ package final class ProtectEngine: @unchecked Sendable {
             }
             unstoredGeneration = generation
             retryStoreAt = now + .seconds(1)
+        }
+    }
+
+    private func storeAloneAfter() {
+        do {
+            try records.storeAloneAfter()
+        } catch {
+            // The longer time that stays there is the safe one; the next write of the record makes up for it.
+            log.warning("cannot note the new alone-after: \(error)")
         }
     }
 
@@ -427,6 +474,8 @@ package final class ProtectEngine: @unchecked Sendable {
             $0.syncDone = harvester.syncDone
             $0.syncTotal = harvester.syncTotal
             if let held { $0.heldBytes = held }
+            $0.outputOwed = orders.owed != nil
+            $0.resumeOwed = resumeOwed
             $0.at = time
             if last { $0.result = result }
         }

@@ -31,6 +31,7 @@ package final class ProtectService: Sendable {
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
+    private let start: PrimaryStart
     private let ended = Monitor(ProtectResult?.none)
     private let log: Logger
 
@@ -51,15 +52,22 @@ package final class ProtectService: Sendable {
         uuid = handle.description.uuid
         address = handle.description.address
         memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
-        let store = GenerationStore(paths, reference.name, handle.description, peer: options.standby)
+        let records = GenerationStore(
+            paths,
+            reference.name,
+            handle.description,
+            peer: options.standby,
+            aloneAfter: options.settings.aloneAfter
+        )
+        start = try records.begin(plugWasClosed: handle.output.wasClosed)
         engine = try ProtectEngine(
             guest: handle,
             output: handle.output,
             options: options,
             identity: PrimaryIdentity(guestPID: handle.pid),
-            generation: try store.begin(),
-            log: log,
-            storeGeneration: store.store
+            start: start,
+            records: records,
+            log: log
         )
     }
 
@@ -74,6 +82,19 @@ package final class ProtectService: Sendable {
                 "dirty_tracking": "\(tracking.rawValue)",
             ]
         )
+        if let other = start.otherStandby {
+            log.warning(
+                """
+                output stays held, and \(options.standby) is not connected to yet: the image at \(other) may still be \
+                activated. The guest goes on after \(engine.snapshot.status.aloneAfter); sooner if it is protected \
+                with --to \(other) again and unprotected there first
+                """
+            )
+        } else if let recorded = start.recordedAloneAfter, recorded > options.settings.aloneAfter {
+            log.notice(
+                "the standby's image trusts --alone-after \(recorded): it counts until the image is replaced"
+            )
+        }
         let progress = WorkerProgress(engine, label: "syncing \(guest)")
         let result = engine.run()
         progress.end()
@@ -98,7 +119,7 @@ package final class ProtectService: Sendable {
         router.on("GET", "/v1/status") { [self] _, _ in .encoding([status]) }
         router.on("POST", "/v1/unprotect") { [self] _, _ in
             unprotect()
-            let patience = options.settings.aloneAfter + .seconds(5)
+            let patience = engine.snapshot.status.aloneAfter + Aftermath.limit + .seconds(5)
             let result = ended.wait(until: Clock.monotonic + patience.nanoseconds) { $0 }
             return .encoding(reply(result))
         }
@@ -139,7 +160,7 @@ package final class ProtectService: Sendable {
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
             heldBytes: UInt64(snapshot.heldBytes),
-            reasons: reasons(machine, now)
+            reasons: reasons(machine, now) + troubles(snapshot)
         )
         let meters = snapshot.meters
         status.peer = options.standby.description
@@ -184,6 +205,15 @@ package final class ProtectService: Sendable {
                     : "UNPROTECTED: the initial sync is not complete"
             )
         case .suspendRefused: reasons.append("NOT PROTECTED: the guest does not suspend; its output is held")
+        case .peerLost where machine.imageElsewhere:
+            reasons.append(
+                "NOT PROTECTED: output is held because the image at \(start.otherStandby ?? "another standby") may "
+                    + "still be activated; wait, or protect with --to that standby again and unprotect there first"
+            )
+            if let at = machine.aloneAt {
+                reasons.append("goes on, and to \(options.standby), in \((at - now).rounded)")
+            }
+            return reasons
         case .peerLost: reasons.append("NOT PROTECTED: the standby does not answer; output is held")
         case .alone:
             reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
@@ -199,6 +229,15 @@ package final class ProtectService: Sendable {
         }
         return reasons
     }
+}
+
+private func troubles(_ snapshot: ProtectEngine.Snapshot) -> [String] {
+    var troubles: [String] = []
+    if snapshot.outputOwed {
+        troubles.append("output is held for longer than it must be: releasing it fails")
+    }
+    if snapshot.resumeOwed { troubles.append("the guest is SUSPENDED: resuming it fails and is tried again") }
+    return troubles
 }
 
 extension GuestState {

@@ -1,3 +1,5 @@
+import Checkpoint
+
 /// What a primary must not forget about a guest.
 package struct PrimaryRecord: DurableRecord, Equatable {
     package static let currentSchema = "remusd.primary-record/1"
@@ -9,8 +11,10 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package var generation: UInt64
     /// The last session's id, in hexadecimal.
     package var session: String?
-    /// The standby's address.
+    /// The address of the standby whose image output is held for, or will be.
     package var peer: String?
+    /// The longest alone-after that an image of the guest may trust, in milliseconds; nil in an older remusd's record.
+    package var aloneAfterMs: UInt64?
     /// RFC 3339, UTC; for people.
     package var updatedAt: String
 
@@ -20,6 +24,7 @@ package struct PrimaryRecord: DurableRecord, Equatable {
         generation: UInt64,
         session: String?,
         peer: String?,
+        aloneAfterMs: UInt64? = nil,
         updatedAt: String = Timestamp.now
     ) {
         schema = Self.currentSchema
@@ -28,11 +33,19 @@ package struct PrimaryRecord: DurableRecord, Equatable {
         self.generation = generation
         self.session = session
         self.peer = peer
+        self.aloneAfterMs = aloneAfterMs
         self.updatedAt = updatedAt
     }
 
     package enum CodingKeys: String, CodingKey {
         case schema, guest, uuid, generation, session, peer
+        case aloneAfterMs = "alone_after_ms"
         case updatedAt = "updated_at"
+    }
+
+    /// `aloneAfterMs` as a span, rounded up; a year at most.
+    package var aloneAfter: TimeSpan? {
+        get { aloneAfterMs.map { .milliseconds(min($0, 365 * 86_400_000)) } }
+        set { aloneAfterMs = newValue.map { ($0.nanoseconds + 999_999) / 1_000_000 } }
     }
 }

@@ -42,3 +42,10 @@ extension PrimaryUnderTest {
 
     func has(_ effect: ProtectEffect) -> Bool { effects.contains(effect) }
 }
+
+extension PrimaryUnderTest {
+    /// The hellos that the peer has not taken yet.
+    var hellos: [Hello] {
+        outgoing.compactMap { if case .message(.hello(let hello), _) = $0 { hello } else { nil } }
+    }
+}

@@ -39,7 +39,10 @@ final class PrimaryUnderTest {
     /// Promises broken; the first breaks the test at once unless somebody collects them.
     private(set) var broken: [String] = []
     private let collects: Bool
-    private let aloneAfter: TimeSpan
+    private let settings: ProtectSettings
+    /// What an image that may exist trusts, and since when it may.
+    private var aloneAfter: TimeSpan
+    private var imageElsewhere: Bool
 
     private var buffer = EffectBuffer<ProtectEffect>()
     private var events: [ProtectEvent] = []
@@ -62,13 +65,24 @@ final class PrimaryUnderTest {
         _ settings: ProtectSettings = ProtectSettings(),
         generation: UInt64 = 5,
         plugWasClosed: Bool = false,
+        imageElsewhere: Bool = false,
+        recordedAloneAfter: TimeSpan? = nil,
         collects: Bool = false
     ) {
         machine = ProtectMachine(settings: settings, generation: generation, session: 9)
         plug = FakePlug(holds: plugWasClosed)
         self.collects = collects
-        aloneAfter = settings.aloneAfter
-        dispatch(.start(plugWasClosed: plugWasClosed))
+        self.settings = settings
+        self.imageElsewhere = imageElsewhere
+        aloneAfter = max(settings.aloneAfter, recordedAloneAfter ?? settings.aloneAfter)
+        if plugWasClosed { lastEcho = now }
+        dispatch(
+            .start(
+                plugWasClosed: plugWasClosed,
+                imageElsewhere: imageElsewhere,
+                recordedAloneAfter: recordedAloneAfter
+            )
+        )
     }
 
     var state: ProtectState { machine.status.state }
@@ -152,7 +166,10 @@ final class PrimaryUnderTest {
         ackNow = nil
         mayReleaseAll = false
         switch event {
-        case .received(.ack(let epoch)): ackNow = epoch
+        case .received(.ack(let epoch)):
+            ackNow = epoch
+            // The older image is replaced by one that came with our hello.
+            if epoch == machine.status.sent, machine.status.acked == nil { aloneAfter = settings.aloneAfter }
         case .received(.welcome(let welcome)):
             ackNow = welcome.committedEpoch
             mayReleaseAll = welcome.committedEpoch == nil && !welcome.keepsOlderImage
@@ -167,6 +184,9 @@ final class PrimaryUnderTest {
             mayReleaseAll =
                 generation > machine.status.generation
                 && (silence.map { $0 >= aloneAfter } ?? true)
+            if mayReleaseAll { imageElsewhere = false }
+        // A first cut that failed is undone: nothing was held before it.
+        case .failed: mayReleaseAll = !machine.status.plugClosed
         default: break
         }
     }
@@ -177,6 +197,7 @@ final class PrimaryUnderTest {
         if mustResume { checkAfterCut(effect) }
         switch effect {
         case .connect:
+            if imageElsewhere { breaks("a connection while an image elsewhere may be activated") }
             attempts += 1
             connection = attempts
             outgoing.removeAll()
@@ -189,7 +210,7 @@ final class PrimaryUnderTest {
                 session: session,
                 acked: acked,
                 imageStillValid: valid,
-                aloneAfter: aloneAfter
+                aloneAfter: settings.aloneAfter
             )
             send(.hello(hello))
         case .send(let message):
@@ -203,6 +224,7 @@ final class PrimaryUnderTest {
         case .requeueSentPages: pieceOn = nil
         case .suspend:
             if let closed = plug.closed { breaks("a suspend while epoch \(closed.epoch) is un-acknowledged") }
+            if imageElsewhere { breaks("a checkpoint while an image elsewhere may be activated") }
             if isSuspended || asksToSuspend { breaks("a suspend within a suspend") }
             asksToSuspend = true
         case .harvest:
@@ -223,6 +245,8 @@ final class PrimaryUnderTest {
             plug.releaseAll(at: output)
         case .dropAll: break
         case .storeGeneration(let generation): store(generation)
+        case .storeAloneAfter:
+            if mustResume || isSuspended { breaks("the record is written within a pause") }
         case .report(let report): reports.append(report)
         case .finish(let result): self.result = result
         }
@@ -231,8 +255,6 @@ final class PrimaryUnderTest {
     private func checkAfterCut(_ effect: ProtectEffect) {
         switch effect {
         case .resume: mustResume = false
-        // The connection has a life of its own.
-        case .send, .report, .disconnect: break
         default: breaks("\(effect) between the cut and the resume")
         }
     }
@@ -248,7 +270,7 @@ final class PrimaryUnderTest {
 
     private func resume() {
         harvestWasWhole = false
-        guard !resumeFails else { return events.append(.failed("resume")) }
+        guard !resumeFails else { return events.append(.resumeFailed("resume")) }
         isSuspended = false
         events.append(.resumed)
     }

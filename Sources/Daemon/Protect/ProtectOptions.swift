@@ -1,0 +1,14 @@
+import Checkpoint
+import SystemSupport
+
+/// What an engine needs besides the guest and its output.
+package struct ProtectOptions: Sendable {
+    package var standby: SocketAddress
+    package var settings = ProtectSettings()
+    /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
+    package var stagingPages: Int?
+    /// A file that gets every byte of the stream.
+    package var tee: String?
+
+    package init(standby: SocketAddress) { self.standby = standby }
+}

@@ -1,0 +1,17 @@
+import Checkpoint
+
+extension ProtectEngine {
+    /// What another thread may read.
+    package struct Snapshot: Sendable {
+        package var status: ProtectStatus
+        package var meters = ProtectMeters()
+        package var syncDone = 0, syncTotal = 0
+        package var heldBytes = 0
+        /// An order to the output buffer failed and is given again; a resume did.
+        package var outputOwed = false, resumeOwed = false
+        /// When the state began, by the wall clock.
+        package var since: String
+        package var at: Instant
+        package var result: ProtectResult?
+    }
+}

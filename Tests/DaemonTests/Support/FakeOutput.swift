@@ -1,0 +1,35 @@
+import Checkpoint
+
+/// An output buffer that fails on demand and remembers what it did.
+final class FakeOutput: OutputBuffer {
+    let wasClosed: Bool
+    /// Everything fails.
+    var fails = false
+    /// These orders fail.
+    var failing: Set<String> = []
+    /// This many more orders fail, whatever they are.
+    var failures = 0
+    private(set) var done: [String] = []
+    private(set) var attempts = 0
+
+    init(wasClosed: Bool = false) { self.wasClosed = wasClosed }
+
+    func cut(epoch: UInt64) throws(GuestError) { try carryOut("cut \(epoch)") }
+    func release(epoch: UInt64) throws(GuestError) { try carryOut("release \(epoch)") }
+    func absorb() throws(GuestError) { try carryOut("absorb") }
+    func releaseAll() throws(GuestError) { try carryOut("releaseAll") }
+    func dropAll() throws(GuestError) { try carryOut("dropAll") }
+    func heldBytes() -> Int { 0 }
+
+    private func carryOut(_ order: String) throws(GuestError) {
+        attempts += 1
+        if failures > 0 {
+            failures -= 1
+            throw GuestError(guest: "web1", reason: "\(order): busy")
+        }
+        guard !fails, !failing.contains(order) else {
+            throw GuestError(guest: "web1", reason: "\(order): no")
+        }
+        done.append(order)
+    }
+}
