@@ -1,0 +1,82 @@
+import Checkpoint
+import Logging
+import SystemSupport
+import Testing
+import Transport
+
+@testable import Daemon
+
+/// An engine over a guest that is not there and a standby that nobody is.
+@Suite(.timeLimit(.minutes(1))) struct ProtectEngineTests {
+    private let directory: TemporaryDirectory
+    private let guest = FakeGuest()
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    private func engine(_ output: FakeOutput, otherStandby: String? = nil) throws -> ProtectEngine {
+        // Nobody listens at a port that was free a moment ago.
+        let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+        var options = ProtectOptions(standby: try TCP.localAddress(of: listener))
+        options.settings.aloneAfter = .milliseconds(300)
+        options.settings.heartbeat = .milliseconds(200)
+        options.settings.retry = .milliseconds(20)
+        let name = try GuestName("web1")
+        let paths = Paths(runtime: directory.path, state: directory.path)
+        let records = GenerationStore(
+            paths,
+            name,
+            guest.description,
+            peer: options.standby,
+            aloneAfter: options.settings.aloneAfter
+        )
+        var start = try records.begin(plugWasClosed: false)
+        start.otherStandby = otherStandby
+        return try ProtectEngine(
+            guest: guest,
+            output: output,
+            options: options,
+            identity: PrimaryIdentity(guestPID: 1),
+            start: start,
+            records: records,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+    }
+
+    @Test(arguments: [nil, "127.0.0.1:9"])
+    func aReleaseThatFailsAtTheEndIsGivenAgainBeforeRunReturns(_ otherStandby: String?) throws {
+        let output = FakeOutput(wasClosed: true)
+        output.failures = 3
+        let engine = try engine(output, otherStandby: otherStandby)
+        engine.requestUnprotect()
+        #expect(engine.run() == .unanswered(.unprotect))
+        #expect(output.done == ["releaseAll"] && output.attempts == 4)
+        #expect(!engine.snapshot.outputOwed)
+        let record = try PrimaryRecord.load(from: directory.file("primary-web1.json"))
+        #expect(record?.generation == 2)
+    }
+
+    @Test func outputOfAGuestThatIsGoneIsNotTriedForLong() throws {
+        let output = FakeOutput(wasClosed: true)
+        output.fails = true
+        guest.end = .shutdown
+        let engine = try engine(output)
+        let began = Clock.monotonic
+        #expect(engine.run() == .unanswered(.shutdown))
+        #expect(Clock.monotonic - began < 5_000_000_000)
+        #expect(output.done.isEmpty && engine.snapshot.outputOwed)
+    }
+
+    @Test func whatStaysIsSaidWithWhatToDo() {
+        let words = Aftermath.words(owed: .releaseAll, isSuspended: true, guest: "web1")
+        #expect(words.count == 2)
+        #expect(words.allSatisfy { $0.contains("remusd protect") })
+        #expect(Aftermath.words(owed: nil, isSuspended: false, guest: "web1").isEmpty)
+    }
+
+    @Test func theTimeToTryIsBounded() {
+        let aftermath = Aftermath(began: Instant(nanoseconds: 5))
+        #expect(aftermath.goesOn(at: aftermath.began + .milliseconds(9_999), guestHasEnded: false))
+        #expect(!aftermath.goesOn(at: aftermath.began + .seconds(10), guestHasEnded: false))
+        #expect(!aftermath.goesOn(at: aftermath.began + .seconds(1), guestHasEnded: true))
+    }
+}
