@@ -9,7 +9,7 @@ import time
 
 from .relay import Relay
 from .rig import check, until
-from .traffic import Connection, Traffic, split
+from .traffic import Connection, Traffic, request, split
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -289,7 +289,34 @@ def guest_stop(rig, seed):
     expect(standby.run("activate", "web1"), 14)
 
 
+def another_standby(rig, seed):
+    """Over a closed plug, another --to waits as long as the older image may be activated; a shorter --alone-after does not count."""
+    primary, _, daemon, guest, protection = pair(rig, "web1", "--alone-after", "4s")
+    traffic = Traffic(guest.address, seed)
+    traffic.flows()
+    traffic.finish()
+    lose(protection)
+    other = rig.host("o")
+    second = other.standby()
+    client = Connection(guest.address)
+    client.send(request("SET", "held", "1"))
+    protection = primary.protect("web1", second.address, "--alone-after", "1500ms")
+    status = primary.reach("web1", "primary", "the older image to be waited for", lambda s: s["state"] == "peer-lost")
+    check(any(daemon.address in reason for reason in status["reasons"]), "it names the other standby: %s" % status["reasons"])
+    # Killed and begun anew, it still knows.
+    lose(protection)
+    begin = time.monotonic()
+    protection = primary.protect("web1", second.address, "--alone-after", "1500ms")
+    check(client.receive(30) == [b"OK"], "the held answer comes in the end")
+    waited = time.monotonic() - begin
+    check(4 <= waited < 10, "held for the older image's alone-after: %.1f s" % waited)
+    primary.protected("web1")
+    lose(guest, protection)
+    answer = expect(other.activate("web1"), 0).json()
+    traffic.audit(answer["address"])
+
+
 CASES = [
     activate_is_idempotent, unconfirmed, dropped, address_in_use, maybe_older, tee_and_export, failback, two_guests,
-    second_of_a_kind, memory_ceiling, in_the_background, guest_stop, redis_benchmark,
+    second_of_a_kind, another_standby, memory_ceiling, in_the_background, guest_stop, redis_benchmark,
 ]

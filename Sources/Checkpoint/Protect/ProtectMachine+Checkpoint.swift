@@ -4,7 +4,7 @@ extension ProtectMachine {
         guard case .syncing(let round) = work else { return }
         if pages < settings.syncThreshold || round + 1 >= settings.syncRounds {
             work = .running
-            nextSuspend = now
+            nextSuspend = max(now, nextSuspend)
         } else {
             work = .syncing(round: round + 1)
             effects.append(.syncRound(epoch: epoch, whole: false))
@@ -61,9 +61,9 @@ extension ProtectMachine {
         case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
         case .failed(let text): reason = text
         }
-        effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
         work = .resuming(thenSend: false)
         effects.append(.resume)
+        effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
         noteStall(now, &effects)
     }
 

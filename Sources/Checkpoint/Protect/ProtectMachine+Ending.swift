@@ -15,9 +15,11 @@ extension ProtectMachine {
         switch work {
         case .suspending, .harvesting, .cutting:
             let wasCutting = work == .cutting
-            effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
             work = .resuming(thenSend: false)
             effects.append(.resume)
+            effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
+            // Not again at once: what failed is tried again by its owner first.
+            nextSuspend = max(nextSuspend, now + settings.retry)
             // A first cut that failed may still have closed the plug, and nothing was held before it.
             if wasCutting, !plugClosed { effects.append(.releaseAll) }
             noteStall(now, &effects)

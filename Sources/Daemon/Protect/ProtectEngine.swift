@@ -127,6 +127,8 @@ package final class ProtectEngine: @unchecked Sendable {
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
+                // What ended by itself is not suspended.
+                resumeOwed = false
                 log.warning("the guest ended", metadata: ["reason": "\(end.rawValue)"])
                 dispatch(.guestEnded(end))
             }
@@ -316,7 +318,9 @@ package final class ProtectEngine: @unchecked Sendable {
         while resumeOwed || orders.owed != nil {
             let guestHasEnded = guestEndSeen || guest.ended() != nil
             if guestHasEnded { resumeOwed = false }
-            guard aftermath.goesOn(at: now, guestHasEnded: guestHasEnded) else { break }
+            guard resumeOwed || orders.owed != nil,
+                aftermath.goesOn(at: now, guestHasEnded: guestHasEnded)
+            else { break }
             publish(false)
             usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
             if resumeOwed { resume() }

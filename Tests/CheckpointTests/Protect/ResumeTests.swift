@@ -39,17 +39,17 @@ import Testing
     @Test func aFailedResumeSurvivesAnAnsweredPlannedEnd() {
         let primary = PrimaryUnderTest.protected()
         primary.harvest = .late
-        primary.run(.seconds(10), beating: true)
-        primary.resumeFails = true
-        for _ in 0..<200
-        where !(primary.has(.send(.plannedEnd(.init(reason: .continueAlone, generation: 6))))) {
-            primary.beat()
+        while primary.reports.isEmpty || !primary.reports.contains(where: \.isAbandoned) {
             primary.advance(.milliseconds(10))
         }
+        // No checkpoint for `aloneAfter`: the next that is abandoned begins the end, and its resume fails.
+        primary.run(.seconds(10), beating: true)
+        #expect(primary.count(\.isPlannedEnd) == 0)
+        primary.resumeFails = true
         primary.run(.milliseconds(100), beating: true)
-        #expect(primary.isSuspended)
+        #expect(primary.isSuspended && primary.count(\.isPlannedEnd) == 1)
         primary.hear(.plannedEndAnswer(.dropped, generation: 6))
-        #expect(primary.isSuspended)
+        #expect(primary.isSuspended && primary.has(.releaseAll))
         let suspends = primary.count(\.isSuspend)
         primary.run(.seconds(1))
         #expect(primary.count(\.isSuspend) == suspends)
@@ -119,4 +119,8 @@ import Testing
         #expect(primary.result == .ended(.unprotect, .dropped))
         #expect(primary.effects.suffix(5).contains(.resume))
     }
+}
+
+extension ProtectReport {
+    var isAbandoned: Bool { if case .checkpointAbandoned = self { true } else { false } }
 }
