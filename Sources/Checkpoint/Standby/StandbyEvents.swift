@@ -89,6 +89,10 @@ package enum StandbyEvent: Equatable, Sendable {
     /// This side cannot go on with the session (memory, disk).
     case failure(RefusalReason, String, on: ConnectionID)
     case connectionLost(ConnectionID)
+    /// Bytes of an epoch came: a primary that sends is not silent, however large its epoch.
+    case dataReceived(on: ConnectionID)
+    /// This side was busy with an epoch and did not listen: silence counts only while it does.
+    case notListening(on: ConnectionID)
     case tick
 }
 

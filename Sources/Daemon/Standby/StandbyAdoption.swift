@@ -52,8 +52,9 @@ struct StandbyAdoption {
                 trouble = "the guest was started from its image and is not running any more"
             }
         } else if let generation = image?.image.generation {
-            if facts.state == .dropped, generation < facts.generation {
-                // Dropped durably, and the daemon died before the guardian was told.
+            if facts.state == .dropped, generation <= facts.generation {
+                // Dropped durably, and the daemon died before the guardian was told; or committed and never told to
+                // the primary, since the record comes first.
                 image = nil
             } else if facts.state != .crashed {
                 facts.state = .image
