@@ -20,6 +20,8 @@ final class PrimaryUnderTest {
     private(set) var output = 0
     private(set) var isSuspended = false
     private(set) var result: ProtectResult?
+    /// The newest generation that is durable.
+    private(set) var stored: UInt64
 
     /// How the next harvests end.
     var harvest = HarvestResult.whole(pages: 10)
@@ -39,7 +41,8 @@ final class PrimaryUnderTest {
     /// Promises broken; the first breaks the test at once unless somebody collects them.
     private(set) var broken: [String] = []
     private let collects: Bool
-    private let aloneAfter: TimeSpan
+    private let settings: ProtectSettings
+    private var aloneAfter: TimeSpan { settings.aloneAfter }
 
     private var buffer = EffectBuffer<ProtectEffect>()
     private var events: [ProtectEvent] = []
@@ -67,8 +70,25 @@ final class PrimaryUnderTest {
         machine = ProtectMachine(settings: settings, generation: generation, session: 9)
         plug = FakePlug(holds: plugWasClosed)
         self.collects = collects
-        aloneAfter = settings.aloneAfter
+        self.settings = settings
+        stored = generation
         dispatch(.start(plugWasClosed: plugWasClosed))
+    }
+
+    /// Another `protect` of the same guest, over the plug that its dead `predecessor` left.
+    init(after predecessor: PrimaryUnderTest, session: UInt64, at now: Instant) {
+        stored = predecessor.stored + 1
+        machine = ProtectMachine(
+            settings: predecessor.settings,
+            generation: stored,
+            session: session
+        )
+        plug = predecessor.plug
+        output = predecessor.output
+        collects = predecessor.collects
+        settings = predecessor.settings
+        self.now = now
+        dispatch(.start(plugWasClosed: plug.holds))
     }
 
     var state: ProtectState { machine.status.state }
@@ -98,6 +118,15 @@ final class PrimaryUnderTest {
     func advance(_ time: TimeSpan) {
         now = now + time
         turn()
+    }
+
+    /// Time passes, and nobody protects: a guest whose controller is gone resumes by itself.
+    func passWithoutProtect(_ time: TimeSpan, guestRuns: Bool) {
+        now = now + time
+        isSuspended = false
+        connection = nil
+        outgoing.removeAll()
+        if guestRuns { output += 1 }
     }
 
     /// One turn of the loop.
@@ -271,6 +300,7 @@ final class PrimaryUnderTest {
             return
         }
         unstored = nil
+        stored = generation
         dispatch(.generationStored(generation))
     }
 
