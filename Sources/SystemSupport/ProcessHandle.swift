@@ -10,14 +10,19 @@ package final class ProcessHandle: Sendable {
 
     /// Opens a running process.
     /// - Parameter startTime: if given, the process must have this start time (`ProcessHandle.startTime(of:)`).
+    /// - Throws: code ESRCH if the process has ended, and only then.
     package init(pid: Int32, startTime: UInt64? = nil) throws(SystemError) {
         let raw = CLinux_pidfd_open(pid)
         guard raw >= 0 else { throw SystemError("watch process \(pid)") }
         self.pid = pid
         descriptor = Descriptor(owning: raw)
-        if let startTime, Self.startTime(of: pid) != startTime {
-            throw SystemError("watch process \(pid)", code: ESRCH)
+        guard let startTime else { return }
+        // What cannot be read says nothing about a process, unless it has ended meanwhile.
+        let found = Self.startTime(of: pid)
+        guard found != nil || hasEnded else {
+            throw SystemError("tell process \(pid) from another", code: EIO)
         }
+        if found != startTime { throw SystemError("watch process \(pid)", code: ESRCH) }
     }
 
     /// True once the process has ended (a zombie has ended).

@@ -24,6 +24,9 @@ package final class StandbyConnection: Sendable {
     /// Ends the connection for whoever reads or writes it.
     package func shutDown() { socket.shutDown() }
 
+    /// True once the peer has closed its end, whatever it sent before.
+    package var hasEnded: Bool { Poll.peerHasClosed(socket.raw) }
+
     /// Waits for the next frame's first byte, at most `milliseconds`.
     /// - Returns: false if none came; true also if the connection has ended, which the next read tells.
     package func waitForFrame(milliseconds: Int32) -> Bool {

@@ -118,6 +118,28 @@ import XenStream
         }
     }
 
+    /// A number that cannot be counted up would end whoever does.
+    @Test(arguments: [.max, 1 << 63, (1 << 63) - 1] as [UInt64])
+    func numbersThatCannotBeCountedUpAreRefused(_ number: UInt64) throws {
+        var hello = Self.hello
+        hello.generation = number
+        var patient = Self.hello
+        patient.aloneAfter = TimeSpan(nanoseconds: number)
+        let messages: [Message] = [
+            .hello(hello), .hello(patient),
+            .refuse(Refusal(reason: .generationTooLow, generation: number, text: "")),
+            .plannedEnd(PlannedEnd(reason: .unprotect, generation: number)),
+            .plannedEndAnswer(.dropped, generation: number),
+        ]
+        for message in messages {
+            if number < 1 << 63 {
+                #expect(try decode(frame(message)).1 == message)
+            } else {
+                #expect(throws: FrameError.self) { try decode(frame(message)) }
+            }
+        }
+    }
+
     @Test func versionsMeetOrAreRefused() {
         #expect(ProtocolVersion.common(oldest: 1, newest: 9) == ProtocolVersion.newest)
         #expect(ProtocolVersion.common(oldest: 2, newest: 9) == nil)

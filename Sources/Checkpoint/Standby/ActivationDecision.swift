@@ -92,4 +92,12 @@ extension StandbyMachine {
         self.runsHere = runsHere
         if imageConsumed { image = nil }
     }
+
+    /// Takes back what the last event made this machine believe: an effect of it failed. What is true instead is what
+    /// was last written down, and the image that is really there.
+    package mutating func undo(durable facts: StandbyFacts, image: ImageFacts?) {
+        self.facts = facts
+        self.image = image
+        live?.ended = false
+    }
 }

@@ -32,6 +32,18 @@ package struct StandbyFacts: Equatable, Sendable {
     }
 }
 
+extension StandbyFacts {
+    /// What a daemon that starts goes on with, given the image that a guardian kept, if any.
+    /// - Returns: the facts, and whether that image is one: durably dropped, or committed and never told to the primary
+    ///   (its record comes first), it is not.
+    package func adopting(_ image: ImageFacts?) -> (facts: StandbyFacts, keepsImage: Bool) {
+        guard let image, state != .active else { return (self, image != nil) }
+        if state == .dropped, image.generation <= generation { return (self, false) }
+        if state == .crashed { return (self, true) }
+        return (StandbyFacts(state: .image, generation: max(generation, image.generation)), true)
+    }
+}
+
 /// The committed image, as the machine knows it.
 package struct ImageFacts: Equatable, Sendable {
     package var generation: UInt64
@@ -89,6 +101,10 @@ package enum StandbyEvent: Equatable, Sendable {
     /// This side cannot go on with the session (memory, disk).
     case failure(RefusalReason, String, on: ConnectionID)
     case connectionLost(ConnectionID)
+    /// Bytes of an epoch came: a primary that sends is not silent, however large its epoch.
+    case dataReceived(on: ConnectionID)
+    /// This side was busy with an epoch and did not listen: silence counts only while it does.
+    case notListening(on: ConnectionID)
     case tick
 }
 

@@ -93,6 +93,9 @@ package struct StandbyMachine {
         case .failure(let reason, let text, let connection):
             refuse(reason, text, connection, &effects)
             lose(connection, text, now, &effects)
+        case .dataReceived(let connection), .notListening(let connection):
+            guard live?.connection == connection else { return }
+            live?.lastHeard = now
         case .connectionLost(let connection): lose(connection, "the connection was lost", now, &effects)
         case .tick: break
         }
@@ -114,6 +117,32 @@ package struct StandbyMachine {
 
     // MARK: Beginning
 
+    /// Why a hello is refused whatever there is room for; nil if nothing stands against it.
+    package func refusal(of hello: Hello, at now: Instant) -> Refusal? {
+        func refusal(_ reason: RefusalReason, _ text: String) -> Refusal {
+            Refusal(reason: reason, generation: facts.generation, text: text)
+        }
+        guard ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion) != nil else {
+            return refusal(.noCommonVersion, "no common protocol version")
+        }
+        // A grant is permanent: a primary that still holds its output has shown nobody anything newer than the image
+        // that was granted, however often it was started anew. One that went on alone has.
+        let outranks = hello.generation > facts.generation && !hello.imageStillValid
+        if runsHere || facts.state == .active && !outranks {
+            let text = "the guest is active here at generation \(facts.generation)"
+            return refusal(.active, text)
+        }
+        guard hello.generation >= facts.generation else {
+            let text =
+                "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
+            return refusal(.generationTooLow, text)
+        }
+        guard yields(to: hello, at: now) else {
+            return refusal(.busy, "another primary replicates this guest now")
+        }
+        return nil
+    }
+
     private mutating func greet(
         _ hello: Hello,
         _ memory: MemoryVerdict,
@@ -121,28 +150,11 @@ package struct StandbyMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
-        guard let version = ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion)
-        else {
-            return refuse(.noCommonVersion, "no common protocol version", connection, &effects)
-        }
-        if runsHere || facts.state == .active && hello.generation <= facts.generation {
-            return refuse(
-                .active,
-                "the guest is active here at generation \(facts.generation)",
-                connection,
-                &effects
-            )
-        }
-        guard hello.generation >= facts.generation else {
-            let text =
-                "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
-            return refuse(.generationTooLow, text, connection, &effects)
+        if let refusal = refusal(of: hello, at: now) {
+            return refuse(refusal.reason, refusal.text, connection, &effects)
         }
         if let live {
             // The same session from a new connection replaces the old one, whose end was not seen yet.
-            guard yields(to: hello, at: now) else {
-                return refuse(.busy, "another primary replicates this guest now", connection, &effects)
-            }
             effects.append(.close(live.connection))
             lose(live.connection, "replaced by a new connection", now, &effects)
         }
@@ -155,7 +167,12 @@ package struct StandbyMachine {
                 """
             return refuse(.noMemory, text, connection, &effects)
         }
-        if !resumes { prepareForNewSession(hello, keepsOlder: keepsOlder, &effects) }
+        if resumes {
+            // Whoever speaks has not crashed, and what is acknowledged next must be found by a later daemon.
+            store(StandbyFacts(state: .image, generation: facts.generation), &effects)
+        } else {
+            prepareForNewSession(hello, keepsOlder: keepsOlder, &effects)
+        }
         let committed = resumes ? image?.epoch : nil
         live = Live(
             connection: connection,
@@ -173,7 +190,8 @@ package struct StandbyMachine {
         }
         effects.append(.report(.sessionStarted(host: hello.host, resumedAfter: committed)))
         let welcome = Welcome(
-            version: version,
+            version: ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion)
+                ?? ProtocolVersion.oldest,
             committedEpoch: committed,
             keepsOlderImage: keepsOlder,
             memoryCeiling: memory.ceiling,
@@ -189,17 +207,18 @@ package struct StandbyMachine {
         keepsOlder: Bool,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
-        var next = facts
-        next.generation = hello.generation
-        if !keepsOlder { next = StandbyFacts(state: .dropped, generation: hello.generation) }
-        if next != facts {
-            facts = next
-            effects.append(.store(next))
-        }
+        // A guest that had crashed runs again: its image needs somebody's word once more.
+        store(StandbyFacts(state: keepsOlder ? .image : .dropped, generation: hello.generation), &effects)
         if !keepsOlder, image != nil {
             image = nil
             effects.append(.dropImage)
         }
+    }
+
+    private mutating func store(_ next: StandbyFacts, _ effects: inout EffectBuffer<StandbyEffect>) {
+        guard next != facts else { return }
+        facts = next
+        effects.append(.store(next))
     }
 
     private func refuse(
@@ -232,7 +251,7 @@ package struct StandbyMachine {
                 image?.lastEchoedBeat = beat.sentAt
                 effects.append(.noteEchoedBeat(beat.sentAt))
             }
-        case .plannedEnd(let end): plannedEnd(end, connection, &effects)
+        case .plannedEnd(let end): plannedEnd(end, connection, now, &effects)
         case .hello, .welcome, .refuse, .epochEnd, .ack, .plannedEndAnswer:
             let text = "an unexpected \(message.type) message"
             refuse(.violation, text, connection, &effects)
@@ -271,10 +290,13 @@ package struct StandbyMachine {
     private mutating func plannedEnd(
         _ end: PlannedEnd,
         _ connection: ConnectionID,
+        _ now: Instant,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
         guard let live, end.generation == live.hello.generation + 1 else {
-            return refuse(.violation, "a planned end of another generation", connection, &effects)
+            let text = "a planned end of another generation"
+            refuse(.violation, text, connection, &effects)
+            return lose(connection, text, now, &effects)
         }
         let answer: PlannedEndAnswer
         if end.reason == .crashed, image != nil {

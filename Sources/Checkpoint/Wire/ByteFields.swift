@@ -31,6 +31,13 @@ struct FieldReader {
         return bytes.loadLE(at: position)
     }
 
+    /// A number that can still be counted up, or added to a time: below 2^63.
+    mutating func takeNumber() throws(FrameError) -> UInt64 {
+        let number = try take(UInt64.self)
+        guard number <= UInt64(Int64.max) else { throw .badBody(type, "\(number) is out of range") }
+        return number
+    }
+
     mutating func takeBlob() throws(FrameError) -> [UInt8] {
         let count = Int(try take(UInt32.self))
         guard bytes.count - position >= count else { throw .badBody(type, "cut short") }

@@ -97,14 +97,14 @@ extension Message {
         case .heartbeat: self = .heartbeat(try Heartbeat(&fields))
         case .heartbeatEcho: self = .heartbeatEcho(try Heartbeat(&fields))
         case .plannedEnd:
-            let generation = try fields.take(UInt64.self)
+            let generation = try fields.takeNumber()
             let raw = try fields.take(UInt64.self)
             guard let reason = UInt8(exactly: raw).flatMap(PlannedEndReason.init(rawValue:)) else {
                 throw .badBody(.plannedEnd, "unknown reason \(raw)")
             }
             self = .plannedEnd(PlannedEnd(reason: reason, generation: generation))
         case .plannedEndAnswer:
-            let generation = try fields.take(UInt64.self)
+            let generation = try fields.takeNumber()
             let raw = try fields.take(UInt64.self)
             guard let answer = UInt8(exactly: raw).flatMap(PlannedEndAnswer.init(rawValue:)) else {
                 throw .badBody(.plannedEndAnswer, "unknown answer \(raw)")
@@ -192,7 +192,7 @@ extension Hello {
             throw .noCommonVersion(oldest: oldest, newest: newest)
         }
         let guest = try GuestDescription(&fields)
-        let generation = try fields.take(UInt64.self)
+        let generation = try fields.takeNumber()
         let session = try fields.take(UInt64.self)
         let acked = try fields.take(UInt64.self)
         let valid = try fields.take(UInt8.self)
@@ -205,7 +205,7 @@ extension Hello {
             imageStillValid: valid == 1,
             populatedPages: try fields.take(),
             epochCapacity: try fields.take(),
-            aloneAfter: TimeSpan(nanoseconds: try fields.take()),
+            aloneAfter: TimeSpan(nanoseconds: try fields.takeNumber()),
             bootID: try fields.takeText(limit: 64),
             host: try fields.takeText(limit: 256),
             protectProcess: try ProcessIdentity(&fields),
@@ -256,7 +256,7 @@ extension Refusal {
     init(_ fields: inout FieldReader) throws(FrameError) {
         self.init(
             reason: try fields.takeCase(RefusalReason.self),
-            generation: try fields.take(),
+            generation: try fields.takeNumber(),
             text: try fields.takeText()
         )
     }

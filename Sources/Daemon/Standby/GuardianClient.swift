@@ -44,8 +44,14 @@ final class GuardianClient: Sendable {
     /// Has `files` held under `key`.
     func hold(_ key: String, _ files: [Descriptor]) throws(SystemError) {
         try state.withLock { state throws(SystemError) in
-            state.held[key] = files
-            try request(&state, .hold, key, files)
+            let before = state.held.updateValue(files, forKey: key)
+            do throws(SystemError) {
+                try request(&state, .hold, key, files)
+            } catch {
+                // A guardian that comes later gets what its daemon goes on with.
+                state.held[key] = before
+                throw error
+            }
         }
     }
 

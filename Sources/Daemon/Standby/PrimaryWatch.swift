@@ -21,17 +21,34 @@ final class PrimaryWatch: Sendable {
         self.init(image.primaryBootID, [image.protectProcess, image.guestProcess])
     }
 
-    private init(_ bootID: String, _ identities: [ProcessIdentity]) {
+    /// - Parameter open: opens a process; nil for one that has ended, a throw where that cannot be told.
+    init(
+        _ bootID: String,
+        _ identities: [ProcessIdentity],
+        open: (ProcessIdentity) throws(SystemError) -> ProcessHandle? = PrimaryWatch.open
+    ) {
         self.bootID = bootID
         self.identities = identities
         let known = identities.allSatisfy { $0.pid > 0 && $0.startTime > 0 }
-        isLocal = known && !bootID.isEmpty && bootID == PrimaryIdentity.thisBoot
-        // One that cannot be opened any more has ended already, nobody knows when.
-        let opened = identities.map { try? ProcessHandle(pid: $0.pid, startTime: $0.startTime) }
-        processes = isLocal ? opened.compactMap { $0 } : []
+        let isHere = known && !bootID.isEmpty && bootID == PrimaryIdentity.thisBoot
+        let stop = isHere ? try? EventFD() : nil
+        let opened = isHere ? try? identities.compactMap(open) : nil
+        // Blind is not gone: what could not be opened (no descriptor left) is as unknown as another machine's process.
+        isLocal = opened != nil && stop != nil
+        processes = opened ?? []
         goneSince = Monitor(nil)
-        stop = try? EventFD()
+        self.stop = stop
         if isLocal { watch() }
+    }
+
+    /// Nil for a process that has ended already, nobody knows when.
+    static func open(_ identity: ProcessIdentity) throws(SystemError) -> ProcessHandle? {
+        do throws(SystemError) {
+            return try ProcessHandle(pid: identity.pid, startTime: identity.startTime)
+        } catch {
+            guard error.code == ESRCH else { throw error }
+            return nil
+        }
     }
 
     deinit { stop?.signal() }

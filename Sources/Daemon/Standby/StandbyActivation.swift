@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Synchronization
 import SystemSupport
+import Transport
 
 /// `remusd activate`: decide, write down, start. It refuses before the grant and never after.
 extension StandbyGuest {
@@ -33,7 +34,11 @@ extension StandbyGuest {
                 generation: generation
             )
         }
-        // Nobody else uses the image's memory from here on; a session that ends now is waited for.
+        // Nobody else uses the image's memory from here on; a session that ends now is waited for, and one that hangs
+        // in the middle of a frame is ended.
+        state.withLock { state in
+            state.machine.liveConnection.flatMap { state.connections[$0] }?.shutDown()
+        }
         return session.withLock { _ in
             guard case .allowed(let generation) = decide(request) else { return refusal(decide(request)) }
             return grantAndStart(plan, generation, activator)
@@ -88,7 +93,7 @@ extension StandbyGuest {
         plan.stateRecords = Array(image.image.state)
         do {
             try state.withLock { state in
-                try store(facts, state)
+                try store(facts, &state)
                 state.machine.adopt(facts, runsHere: true, imageConsumed: false)
                 state.activating = true
             }
@@ -126,7 +131,7 @@ extension StandbyGuest {
             state.machine.adopt(facts, runsHere: true, imageConsumed: true)
             // The memory is the guest's own now.
             state.image = nil
-            try? store(facts, state)
+            try? store(facts, &state)
             return epoch
         }
         guardian.drop(name.description)

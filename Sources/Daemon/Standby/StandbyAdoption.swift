@@ -51,14 +51,10 @@ struct StandbyAdoption {
                 image = nil
                 trouble = "the guest was started from its image and is not running any more"
             }
-        } else if let generation = image?.image.generation {
-            if facts.state == .dropped, generation < facts.generation {
-                // Dropped durably, and the daemon died before the guardian was told.
-                image = nil
-            } else if facts.state != .crashed {
-                facts.state = .image
-                facts.generation = max(facts.generation, generation)
-            }
+        } else {
+            let adopted = facts.adopting(image?.facts)
+            facts = adopted.facts
+            if !adopted.keepsImage { image = nil }
         }
         if found != nil, image == nil { guardian.drop(name.description) }
         var machine = StandbyMachine(facts: facts, image: image?.facts, host: PrimaryIdentity.hostName)

@@ -12,6 +12,8 @@ import XenStream
 final class StandbyGuest: Sendable {
     struct State {
         var machine: StandbyMachine
+        /// What the record on disk says.
+        var durable: StandbyFacts
         /// The committed image.
         var image: StoredImage?
         /// The one that receives epoch 0.
@@ -48,7 +50,7 @@ final class StandbyGuest: Sendable {
         var log = Logger(label: "standby")
         log[metadataKey: "guest"] = "\(name)"
         self.log = log
-        var state = State(machine: machine, image: image)
+        var state = State(machine: machine, durable: machine.facts, image: image)
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
         state.primaryWatch = image.map { PrimaryWatch($0.image) }
@@ -75,10 +77,20 @@ final class StandbyGuest: Sendable {
         state.machine.handle(event, at: Self.now, into: &state.effects)
         var applies: UInt64?
         var next = 0
-        while next < state.effects.effects.count {
-            let effect = state.effects.effects[next]
-            next += 1
-            if case .apply(let epoch) = effect { applies = epoch } else { try perform(effect, event, &state) }
+        do {
+            while next < state.effects.effects.count {
+                let effect = state.effects.effects[next]
+                next += 1
+                if case .apply(let epoch) = effect {
+                    applies = epoch
+                } else {
+                    try perform(effect, event, &state)
+                }
+            }
+        } catch {
+            // Nothing is promised, now or at the next hello, that did not come about.
+            state.machine.undo(durable: state.durable, image: state.image?.facts)
+            throw error
         }
         return applies
     }
@@ -86,11 +98,12 @@ final class StandbyGuest: Sendable {
     private func perform(_ effect: StandbyEffect, _ event: StandbyEvent, _ state: inout State) throws {
         switch effect {
         case .send(let message, let connection):
-            let number = state.machine.sessionNumber ?? 0
+            let isLive = state.machine.liveConnection == connection
+            let number = isLive ? state.machine.sessionNumber ?? 0 : 0
             // A peer that is gone is noticed by the connection's own thread.
             try? state.connections[connection]?.send(message, session: number)
         case .close(let connection): state.connections[connection]?.shutDown()
-        case .store(let facts): try store(facts, state)
+        case .store(let facts): try store(facts, &state)
         case .beginImage:
             guard case .hello(let hello, _, _) = event else { return }
             state.incoming = try StoredImage.create(for: hello)
@@ -129,7 +142,23 @@ final class StandbyGuest: Sendable {
         if state.primaryWatch?.watches(hello) != true { state.primaryWatch = PrimaryWatch(hello) }
     }
 
-    func store(_ facts: StandbyFacts, _ state: State) throws {
+    /// Refuses what is refused in any case, at once and without waiting for whoever uses the image; else ends the
+    /// connection that the new one takes the place of. One judgement: a hello that is refused here is over.
+    func admits(_ hello: Hello, on id: ConnectionID) -> Bool {
+        noticeEndOfGuest()
+        return state.withLock { state in
+            if let old = state.machine.replacedConnection(by: hello, at: Self.now) {
+                state.connections[old]?.shutDown()
+            }
+            guard let refusal = state.machine.refusal(of: hello, at: Self.now) else { return true }
+            StandbyReport.refused(refusal.reason, refusal.text).log(to: log)
+            try? state.connections[id]?.send(.refuse(refusal), session: 0)
+            state.connections[id]?.shutDown()
+            return false
+        }
+    }
+
+    func store(_ facts: StandbyFacts, _ state: inout State) throws {
         let record = StandbyRecord(
             guest: name.description,
             uuid: state.uuid?.description ?? "",
@@ -140,6 +169,7 @@ final class StandbyGuest: Sendable {
             address: state.activated?.address ?? state.address
         )
         try record.store(at: paths.standbyRecord(name))
+        state.durable = facts
     }
 }
 

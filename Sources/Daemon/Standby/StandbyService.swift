@@ -24,6 +24,8 @@ package struct StandbyOptions: Sendable {
 package final class StandbyService: Sendable {
     /// An epoch larger than this gives its buffer's memory back once it is applied.
     static let trimAbove = 256 << 20
+    /// Guests at once: each has a record on disk, which a peer must not multiply without end.
+    private static let guestLimit = 4096
     /// Connections at once; a peer beyond that is closed unheard.
     private static let connectionLimit = 64
 
@@ -118,6 +120,10 @@ package final class StandbyService: Sendable {
         return try guests.withLock { guests in
             // What is known of an earlier guest of that name says nothing about this one.
             if let known = guests[name], try known.isTheGuest(hello.guest.uuid) { return known }
+            guard guests[name] != nil || guests.count < Self.guestLimit else {
+                let reason = "\(guests.count) guests are known here already; forget some of them first"
+                throw GuestError(guest: hello.guest.name, reason: reason)
+            }
             let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
             let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
             let machine = StandbyMachine(

@@ -55,23 +55,10 @@ struct StandbySession {
     private func serve(_ hello: Hello, _ guest: StandbyGuest) {
         guest.state.withLock { $0.connections[id] = connection }
         defer { guest.state.withLock { $0.connections[id] = nil } }
-        guest.noticeEndOfGuest()
-        // A new connection of the same session takes the old one's place; any other is refused while that one lives.
-        guest.state.withLock { state in
-            if let old = state.machine.replacedConnection(by: hello, at: StandbyGuest.now) {
-                state.connections[old]?.shutDown()
-            }
-        }
-        // What is refused is refused at once, without waiting for whoever uses the image.
-        let isRefused = guest.state.withLock {
-            $0.machine.runsHere || !$0.machine.yields(to: hello, at: StandbyGuest.now)
-        }
-        if isRefused {
-            _ = try? guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
-            _ = try? guest.handle(.connectionLost(id))
-            return
-        }
+        guard guest.admits(hello, on: id) else { return }
         guest.session.withLock { _ in
+            // It may have given up while it waited; what it said then need not be true any more.
+            guard !connection.hasEnded else { return }
             do {
                 _ = try guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
                 guard guest.state.withLock({ $0.machine.liveConnection == id }) else { return }
@@ -124,7 +111,7 @@ struct StandbySession {
                 guard isLive(guest) else { return }
                 try connection.read(into: assembler.space(count))
                 try assembler.received(count, epoch: header.epoch)
-                _ = try guest.handle(.tick)
+                _ = try guest.handle(.dataReceived(on: id))
                 continue
             }
             let message = try buffer.receiveMessage(header, from: connection)
@@ -136,7 +123,7 @@ struct StandbySession {
             let length = try assembler.finish(end, epoch: epoch)
             guest.sealedLength.store(length, ordering: .relaxed)
             if let applies = try guest.handle(.epochWhole(epoch, on: id)) {
-                try stored.image.applySealed(applies) { _ = try? guest.handle(.tick) }
+                try stored.image.applySealed(applies) { _ = try? guest.handle(.notListening(on: id)) }
                 if length > StandbyService.trimAbove { stored.storage.trimEpochBuffer() }
             }
             assembler.limitMemory(service.memoryLimit(for: guest))

@@ -20,6 +20,8 @@ final class PrimaryUnderTest {
     private(set) var output = 0
     private(set) var isSuspended = false
     private(set) var result: ProtectResult?
+    /// The newest generation that is durable.
+    private(set) var stored: UInt64
 
     /// How the next harvests end.
     var harvest = HarvestResult.whole(pages: 10)
@@ -40,9 +42,13 @@ final class PrimaryUnderTest {
     private(set) var broken: [String] = []
     private let collects: Bool
     private let settings: ProtectSettings
-    /// What an image that may exist trusts, and since when it may.
+    /// The longest alone-after that an image may trust.
     private var aloneAfter: TimeSpan
     private var imageElsewhere: Bool
+    /// The number of the standby that this protect is told of.
+    let standby: Int
+    /// What the durable record says: the longest alone-after, and whose image output is held for.
+    private(set) var recorded: (aloneAfter: TimeSpan, standby: Int)
 
     private var buffer = EffectBuffer<ProtectEffect>()
     private var events: [ProtectEvent] = []
@@ -74,13 +80,47 @@ final class PrimaryUnderTest {
         self.collects = collects
         self.settings = settings
         self.imageElsewhere = imageElsewhere
+        stored = generation
+        standby = 0
         aloneAfter = max(settings.aloneAfter, recordedAloneAfter ?? settings.aloneAfter)
-        if plugWasClosed { lastEcho = now }
+        recorded = (aloneAfter, imageElsewhere ? -1 : 0)
+        begin()
+    }
+
+    /// Another `protect` of the same guest, over the plug that its dead `predecessor` left.
+    init(
+        after predecessor: PrimaryUnderTest,
+        session: UInt64,
+        at now: Instant,
+        aloneAfter: TimeSpan? = nil,
+        standby: Int = 0
+    ) {
+        stored = predecessor.stored + 1
+        var settings = predecessor.settings
+        settings.aloneAfter = aloneAfter ?? settings.aloneAfter
+        self.settings = settings
+        machine = ProtectMachine(settings: settings, generation: stored, session: session)
+        plug = predecessor.plug
+        output = predecessor.output
+        collects = predecessor.collects
+        self.standby = standby
+        // What the daemon's record keeps, and writes before it says hello.
+        let old = predecessor.recorded
+        imageElsewhere = plug.holds && old.standby != standby
+        self.aloneAfter = plug.holds ? max(old.aloneAfter, settings.aloneAfter) : settings.aloneAfter
+        recorded = (self.aloneAfter, imageElsewhere ? old.standby : standby)
+        self.now = now
+        begin()
+    }
+
+    private func begin() {
+        // A predecessor may have echoed until now.
+        if plug.holds { lastEcho = now }
         dispatch(
             .start(
-                plugWasClosed: plugWasClosed,
+                plugWasClosed: plug.holds,
                 imageElsewhere: imageElsewhere,
-                recordedAloneAfter: recordedAloneAfter
+                recordedAloneAfter: plug.holds ? aloneAfter : nil
             )
         )
     }
@@ -112,6 +152,15 @@ final class PrimaryUnderTest {
     func advance(_ time: TimeSpan) {
         now = now + time
         turn()
+    }
+
+    /// Time passes, and nobody protects: a guest whose controller is gone resumes by itself.
+    func passWithoutProtect(_ time: TimeSpan, guestRuns: Bool) {
+        now = now + time
+        isSuspended = false
+        connection = nil
+        outgoing.removeAll()
+        if guestRuns { output += 1 }
     }
 
     /// One turn of the loop.
@@ -247,6 +296,7 @@ final class PrimaryUnderTest {
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter:
             if mustResume || isSuspended { breaks("the record is written within a pause") }
+            recorded = (settings.aloneAfter, standby)
         case .report(let report): reports.append(report)
         case .finish(let result): self.result = result
         }
@@ -293,6 +343,8 @@ final class PrimaryUnderTest {
             return
         }
         unstored = nil
+        stored = generation
+        recorded.standby = standby
         dispatch(.generationStored(generation))
     }
 

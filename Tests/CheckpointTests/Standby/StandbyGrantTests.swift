@@ -1,0 +1,113 @@
+import Checkpoint
+import Testing
+
+/// What a hello may and may not undo: a grant, a crash, an image.
+@Suite struct StandbyGrantTests {
+    private static let start = Instant(nanoseconds: 50_000_000_000)
+
+    @discardableResult
+    private func send(
+        _ event: StandbyEvent,
+        to machine: inout StandbyMachine,
+        at now: Instant = start
+    ) -> [StandbyEffect] {
+        var effects = EffectBuffer<StandbyEffect>()
+        machine.handle(event, at: now, into: &effects)
+        return effects.effects
+    }
+
+    /// Holds epoch 2 of generation 5, its connection lost at `start`.
+    private func holding() -> StandbyMachine {
+        var machine = StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta")
+        send(.hello(Sample.hello(), Sample.room, on: 1), to: &machine)
+        for epoch in 0...2 { send(.epochWhole(UInt64(epoch), on: 1), to: &machine) }
+        send(.connectionLost(1), to: &machine)
+        return machine
+    }
+
+    private func refusal(_ effects: [StandbyEffect]) -> RefusalReason? {
+        for case .send(.refuse(let refusal), _) in effects { return refusal.reason }
+        return nil
+    }
+
+    @Test(arguments: [UInt64(5), 6, 7, 99])
+    func aGrantOutlivesRestartsOfThePrimary(_ generation: UInt64) {
+        var machine = holding()
+        machine.adopt(machine.activated(as: 6, id: 1), runsHere: false, imageConsumed: false)
+        let restarted = Sample.hello(generation: generation, session: 77, imageStillValid: true)
+        #expect(refusal(send(.hello(restarted, Sample.room, on: 2), to: &machine)) == .active)
+        #expect(machine.facts.state == .active && machine.image?.epoch == 2)
+    }
+
+    @Test func aPrimaryThatWentAloneOutranksAGrantThatNeverStarted() {
+        var machine = holding()
+        machine.adopt(machine.activated(as: 6, id: 1), runsHere: false, imageConsumed: false)
+        let alone = Sample.hello(generation: 7, session: 77, imageStillValid: false)
+        let effects = send(.hello(alone, Sample.room, on: 2), to: &machine)
+        #expect(effects.contains(.dropImage) && effects.contains(.beginImage))
+        #expect(machine.facts == StandbyFacts(state: .dropped, generation: 7))
+    }
+
+    @Test(arguments: [true, false])
+    func aCrashedGuestThatRunsAgainNeedsSomebodysWord(_ sameSession: Bool) {
+        var machine = holding()
+        send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        send(.received(.plannedEnd(PlannedEnd(reason: .crashed, generation: 6)), on: 2), to: &machine)
+        send(.connectionLost(2), to: &machine)
+        let free = ActivationOrder()
+        let later = Self.start + .seconds(2)
+        #expect(machine.decide(free, primaryGoneSince: nil, at: later) == .allowed(generation: 6))
+        let again =
+            sameSession
+            ? Sample.hello() : Sample.hello(generation: 6, session: 77, imageStillValid: true)
+        let effects = send(.hello(again, Sample.room, on: 3), to: &machine, at: later)
+        #expect(effects.contains { if case .store(let facts) = $0 { facts.state == .image } else { false } })
+        send(.connectionLost(3), to: &machine, at: later)
+        guard case .fencingUnconfirmed = machine.decide(free, primaryGoneSince: nil, at: later) else {
+            Issue.record("activated without fencing while the guest may run")
+            return
+        }
+    }
+
+    @Test func aLargeEpochIsNotSilence() {
+        var machine = holding()
+        send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        for step in 1...30 {
+            let now = Self.start + .milliseconds(UInt64(step) * 200)
+            let event: StandbyEvent = step < 15 ? .dataReceived(on: 2) : .notListening(on: 2)
+            #expect(!send(event, to: &machine, at: now).contains(.close(2)))
+        }
+        let silent = Self.start + .milliseconds(6000 + 1001)
+        #expect(send(.tick, to: &machine, at: silent).contains(.close(2)))
+    }
+
+    @Test func dataOfAnotherConnectionKeepsNobodyAlive() {
+        var machine = holding()
+        send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        let later = Self.start + .milliseconds(1001)
+        #expect(send(.dataReceived(on: 1), to: &machine, at: later).isEmpty)
+        #expect(send(.tick, to: &machine, at: later).contains(.close(2)))
+    }
+
+    @Test func aPlannedEndOfAnotherGenerationEndsTheSession() {
+        var machine = holding()
+        send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        let end = PlannedEnd(reason: .unprotect, generation: 9)
+        #expect(refusal(send(.received(.plannedEnd(end), on: 2), to: &machine)) == .violation)
+        #expect(machine.liveConnection == nil && machine.image?.epoch == 2)
+    }
+
+    @Test func whatFailedIsNotBelieved() {
+        var machine = holding()
+        let (facts, image) = (machine.facts, machine.image)
+        send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        send(.received(.plannedEnd(PlannedEnd(reason: .unprotect, generation: 6)), on: 2), to: &machine)
+        // Its record could not be written: the image is there, and nobody was told otherwise.
+        machine.undo(durable: facts, image: image)
+        let effects = send(.failure(.failure, "no space", on: 2), to: &machine)
+        #expect(refusal(effects) == .failure)
+        #expect(machine.facts == facts && machine.image == image && machine.liveConnection == nil)
+        let back = send(.hello(Sample.hello(), Sample.room, on: 3), to: &machine)
+        #expect(back.contains(.continueImage(after: 2)))
+    }
+}
