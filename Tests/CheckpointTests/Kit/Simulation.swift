@@ -18,7 +18,9 @@ final class Simulation {
     /// How rarely things go wrong.
     private let calm: Int
     private(set) var primary: PrimaryUnderTest
-    private let standby = StandbyUnderTest()
+    /// Protect is told of one of them; the others keep what they have.
+    private let standbys = [StandbyUnderTest(), StandbyUnderTest()]
+    private var standby: StandbyUnderTest { standbys[primary.standby] }
     private var now: Instant { primary.now }
     private static let step = TimeSpan.milliseconds(10)
 
@@ -92,6 +94,7 @@ final class Simulation {
         if chance(100) { primary.suspendAnswer = mishap(3) ? .refused : .suspended }
         if chance(100) { primary.storeFails = mishap(2) }
         if chance(100) { primary.cutFails = mishap(3) }
+        if chance(100) { primary.resumeFails = mishap(3) }
         if chance(100) { standby.storeFails = mishap(2) }
         if chance(100) { standby.guardianFails = mishap(2) }
         if chance(100) { memory = mishap(4) ? Sample.noRoom : Sample.room }
@@ -143,9 +146,33 @@ final class Simulation {
 
     private func startProtect() {
         sessions += 100
-        note("protect begins, generation \(primary.stored + 1), plug \(primary.plug.holds)")
-        primary = PrimaryUnderTest(after: primary, session: sessions, at: now)
+        // Mostly begun as before; now and then with other options.
+        let aloneAfter = chance(3) ? TimeSpan.seconds(UInt64.random(in: 2...6, using: &random)) : nil
+        let place = chance(5) ? 1 - primary.standby : primary.standby
+        if place != primary.standby { leaveStandby() }
+        note(
+            "protect begins, generation \(primary.stored + 1), plug \(primary.plug.holds), to \(place), "
+                + "alone after \(aloneAfter.map(\.description) ?? "as before")"
+        )
+        primary = PrimaryUnderTest(
+            after: primary,
+            session: sessions,
+            at: now,
+            aloneAfter: aloneAfter,
+            standby: place
+        )
         connection = nil
+    }
+
+    /// The next protect is told of another standby: this one hears no more.
+    private func leaveStandby() {
+        for number in standbyConnections { standby.handle(.connectionLost(ConnectionID(number)), at: now) }
+        standbyConnections = []
+        toStandby = []
+        toPrimary = []
+        standby.outgoing.removeAll()
+        standby.closing.removeAll()
+        standbyDownUntil = nil
     }
 
     // MARK: The network
@@ -252,7 +279,7 @@ final class Simulation {
             if now >= until { standbyDownUntil = nil }
             return
         }
-        standby.handle(.tick, at: now)
+        for each in standbys { each.handle(.tick, at: now) }
     }
 
     // MARK: The promises
@@ -260,12 +287,16 @@ final class Simulation {
     private func check() {
         for promise in primary.broken { breaks(promise) }
         let vouched = ActivationOrder(confirmFenced: "alpha")
-        if let image = standby.activatable(vouched, at: now), image.covers < primary.visible {
-            breaks("activation would lose output \(image.covers + 1) to \(primary.visible), which was seen")
-        }
         let unasked = ActivationOrder()
-        if standby.activatable(unasked, at: now) != nil, !guestHasCrashed {
-            breaks("activation without anybody's word while the guest runs")
+        for (place, standby) in standbys.enumerated() {
+            if let image = standby.activatable(vouched, at: now), image.covers < primary.visible {
+                breaks(
+                    "activation at \(place) would lose output \(image.covers + 1) to \(primary.visible), which was seen"
+                )
+            }
+            if standby.activatable(unasked, at: now) != nil, !guestHasCrashed {
+                breaks("activation without anybody's word while the guest runs at \(place)")
+            }
         }
     }
 
