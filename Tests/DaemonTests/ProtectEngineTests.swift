@@ -67,10 +67,14 @@ import Transport
     }
 
     @Test func whatStaysIsSaidWithWhatToDo() {
-        let words = Aftermath.words(owed: .releaseAll, isSuspended: true, guest: "web1")
-        #expect(words.count == 2)
-        #expect(words.allSatisfy { $0.contains("remusd protect") })
-        #expect(Aftermath.words(owed: nil, isSuspended: false, guest: "web1").isEmpty)
+        func words(_ owed: OutputOrders.Order?, isSuspended: Bool, guestHasEnded: Bool = false) -> [String] {
+            Aftermath.words(owed: owed, isSuspended: isSuspended, guestHasEnded: guestHasEnded, guest: "web1")
+        }
+        let both = words(.releaseAll, isSuspended: true)
+        #expect(both.count == 2)
+        #expect(both.allSatisfy { $0.contains("remusd protect") })
+        #expect(words(nil, isSuspended: false).isEmpty)
+        #expect(words(.releaseAll, isSuspended: false, guestHasEnded: true).count == 1)
     }
 
     @Test func theTimeToTryIsBounded() {

@@ -16,7 +16,16 @@ struct Aftermath {
     }
 
     /// What an operator has to know, and to do, about what could not be put right.
-    static func words(owed: OutputOrders.Order?, isSuspended: Bool, guest: String) -> [String] {
+    static func words(
+        owed: OutputOrders.Order?,
+        isSuspended: Bool,
+        guestHasEnded: Bool,
+        guest: String
+    ) -> [String] {
+        if guestHasEnded {
+            return owed == nil
+                ? [] : ["the guest is gone, and what it said last may be held still or gone with it"]
+        }
         var words: [String] = []
         if isSuspended {
             words.append(

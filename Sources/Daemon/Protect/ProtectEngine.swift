@@ -20,11 +20,11 @@ package final class ProtectEngine: @unchecked Sendable {
     private let identity: PrimaryIdentity
 
     private var machine: ProtectMachine
-    private var orders: OutputOrders
+    var orders: OutputOrders
     /// A resume failed, and none has succeeded since.
-    private var resumeOwed = false
+    var resumeOwed = false
     private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
-    private var events: [ProtectEvent] = []
+    var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
     private let stagingMemory: Mapping
     private var harvester: Harvester
@@ -33,11 +33,11 @@ package final class ProtectEngine: @unchecked Sendable {
     private var retryStoreAt = Instant(nanoseconds: 0)
 
     private var heldAt = Instant(nanoseconds: 0)
-    private var pauseBegan = Instant(nanoseconds: 0)
+    var pauseBegan = Instant(nanoseconds: 0)
     private var cutAt = Instant(nanoseconds: 0)
     private var previousCut = Instant(nanoseconds: 0)
     private var stagedPages = 0
-    private var guestEndSeen = false
+    var guestEndSeen = false
     /// Until when a suspend request is waited for; nil while none is made.
     private var suspendDeadline: Instant?
     private var result: ProtectResult?
@@ -96,7 +96,7 @@ package final class ProtectEngine: @unchecked Sendable {
         wakeUp.signal()
     }
 
-    private var now: Instant { Instant(nanoseconds: Clock.boot) }
+    var now: Instant { Instant(nanoseconds: Clock.boot) }
 
     // MARK: The loop
 
@@ -280,61 +280,6 @@ package final class ProtectEngine: @unchecked Sendable {
         }
     }
 
-    // MARK: What must not fail for good
-
-    private func resume() {
-        do throws(GuestError) {
-            try guest.resume()
-            resumeOwed = false
-            let pause = now - pauseBegan
-            meter { $0.recordPause(pause) }
-            events.append(.resumed)
-        } catch {
-            if guestEndSeen || guest.ended() != nil { return }
-            resumeOwed = true
-            events.append(.resumeFailed(error.description))
-        }
-    }
-
-    private func order(_ order: OutputOrders.Order) {
-        do throws(GuestError) {
-            try orders.give(order, at: now)
-        } catch {
-            log.error("output is held for longer than it must be; tried again: \(error)")
-        }
-    }
-
-    private func retryOrder() {
-        do throws(GuestError) {
-            if try orders.retry(at: now) { log.notice("what failed with held output was done now") }
-        } catch {
-            log.debug("\(error)")
-        }
-    }
-
-    /// The machine has finished: what it ordered and what failed is tried on for a bounded time.
-    private func finishOrders() {
-        let aftermath = Aftermath(began: now)
-        while resumeOwed || orders.owed != nil {
-            let guestHasEnded = guestEndSeen || guest.ended() != nil
-            if guestHasEnded { resumeOwed = false }
-            guard resumeOwed || orders.owed != nil,
-                aftermath.goesOn(at: now, guestHasEnded: guestHasEnded)
-            else { break }
-            publish(false)
-            usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
-            if resumeOwed { resume() }
-            retryOrder()
-        }
-        for words in Aftermath.words(
-            owed: orders.owed,
-            isSuspended: resumeOwed,
-            guest: guest.description.name
-        ) {
-            log.critical("\(words)")
-        }
-    }
-
     private func connect() {
         do throws(SystemError) {
             connection = try PrimaryConnection(connectingTo: options.standby)
@@ -463,9 +408,9 @@ package final class ProtectEngine: @unchecked Sendable {
     // MARK: Status
 
     /// In place: a snapshot that was taken costs one copy, no more.
-    private func meter(_ body: (inout ProtectMeters) -> Void) { published.withLock { body(&$0.meters) } }
+    func meter(_ body: (inout ProtectMeters) -> Void) { published.withLock { body(&$0.meters) } }
 
-    private func publish(_ last: Bool) {
+    func publish(_ last: Bool) {
         let time = now
         // Asking the plug may cost a round trip.
         let isDue = suspendDeadline == nil && time - heldAt > .milliseconds(100)
