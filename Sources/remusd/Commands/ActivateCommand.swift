@@ -70,7 +70,7 @@ struct ActivateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let paths = try Console.paths()
+        let paths = try Console.paths(for: name)
         let reply = ask(paths)
         if output == .json {
             try Console.put(json: reply)

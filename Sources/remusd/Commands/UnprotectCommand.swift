@@ -28,7 +28,7 @@ struct UnprotectCommand: ParsableCommand {
     var timeout: TimeSpan = .seconds(60)
 
     func run() throws {
-        let client = ControlClient(path: try Console.paths().primarySocket(name))
+        let client = ControlClient(path: try Console.paths(for: name).primarySocket(name))
         let reply: UnprotectReply
         do {
             reply = try client.post("/v1/unprotect", as: UnprotectReply.self, timeout: timeout)
