@@ -26,8 +26,12 @@ package struct SocketAddress: Equatable, Hashable, Sendable, CustomStringConvert
 
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-    /// True for 127.0.0.0/8, ::1 and `localhost`.
-    package var isLoopback: Bool { host.hasPrefix("127.") || host == "::1" || host == "localhost" }
+    /// True for 127.0.0.0/8 in four numbers, ::1 and `localhost`; not for any other name, wherever it leads.
+    package var isLoopback: Bool {
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        let isIPv4 = parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
+        return isIPv4 && parts[0] == "127" || host == "::1" || host == "localhost"
+    }
 }
 
 /// TCP sockets: made, bound, connected.

@@ -20,8 +20,14 @@ package enum UnixSocket {
     }
 
     /// Connects to the socket at `path`.
-    package static func connect(to path: String) throws(SystemError) -> Descriptor {
+    /// - Parameter milliseconds: how long to wait for room in the queue of a listener that accepts nothing; nil without
+    ///   end. The same limit then holds for everything that is sent.
+    package static func connect(to path: String, milliseconds: Int? = nil) throws(SystemError) -> Descriptor {
         let socket = try open()
+        if let milliseconds {
+            var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+            setsockopt(socket.raw, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
         let connected = try withAddress(path) { Glibc.connect(socket.raw, $0, $1) }
         guard connected == 0 else { throw SystemError("connect to \(path)") }
         return socket

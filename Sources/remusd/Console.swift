@@ -36,9 +36,15 @@ enum Console {
     }
 
     /// The directories of this process, or the end of the program.
-    static func paths() throws -> Paths {
+    /// - Parameters:
+    ///   - guest: its sockets must fit as well.
+    ///   - creating: makes the directories where they are missing.
+    static func paths(for guest: GuestName? = nil, creating: Bool = false) throws -> Paths {
         do {
-            return try Paths()
+            let paths = try Paths()
+            if let guest { _ = try paths.primarySocket(guest) }
+            if creating { try paths.create() }
+            return paths
         } catch {
             throw failure("\(error)", code: Exit.configuration)
         }

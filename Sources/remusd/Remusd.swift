@@ -12,15 +12,17 @@ struct Remusd: ParsableCommand {
             that anyone outside has seen.
 
             On the standby's host:
-              remusd standby --listen 127.0.0.1:7070
+              remusd standby --listen 10.0.0.2:7070 --insecure-plaintext
 
             On the primary's host:
-              remusd guest run web1 --memory 256MiB --listen 127.0.0.1:6400
-              remusd protect embedded:web1 --to 127.0.0.1:7070 --interval 50ms
+              remusd guest run web1 --memory 256MiB --listen 0.0.0.0:6400
+              remusd protect embedded:web1 --to 10.0.0.2:7070 --insecure-plaintext
               remusd status
 
             When the primary is gone, on the standby's host:
               remusd activate web1 --confirm-fenced primary.example
+
+            Replication is plaintext: without --insecure-plaintext it stays on loopback, for a pair on one machine.
 
             Sockets lie in /run/remusd or REMUSD_RUNTIME_DIR, durable records in /var/lib/remusd or REMUSD_STATE_DIR. \
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.

@@ -96,10 +96,72 @@ import Testing
         #expect(ChildProcess.reap(pid) == 64 << 8)
     }
 
-    @Test func aRelativeDirectoryIs78() throws {
-        let result = try program.run("status", runtime: "here")
-        #expect(result.exitCode == 78)
-        #expect(result.error.contains("REMUSD_RUNTIME_DIR must be an absolute path"))
+    static let commandsWithDirectories = [
+        ["status", "web1"], ["wait", "web1", "--for", "active"], ["activate", "web1"], ["unprotect", "web1"],
+        ["export", "web1", "-"], ["guest", "run", "web1"], ["guest", "list"], ["guest", "stop", "web1"],
+        ["standby", "--listen", "127.0.0.1:0"], ["protect", "embedded:web1", "--to", "127.0.0.1:1"],
+        ["protect", "embedded:web1", "--to", "127.0.0.1:1", "--detach"],
+    ]
+
+    @Test(arguments: commandsWithDirectories)
+    func aDirectoryThatCannotBeUsedIs78(arguments: [String]) throws {
+        let relative = try program.run(arguments, runtime: "here")
+        #expect(relative.exitCode == 78)
+        #expect(relative.error.contains("REMUSD_RUNTIME_DIR must be an absolute path"))
+        let help = try program.run(
+            arguments.prefix { !$0.hasPrefix("web") && !$0.hasPrefix("-") } + ["--help"]
+        )
+        #expect(help.output.contains("  78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR"))
+    }
+
+    /// The directory alone is short enough, its socket for this guest is not.
+    @Test func aGuestWhoseSocketDoesNotFitIs78() throws {
+        let runtime = directory.path + "/" + String(repeating: "r", count: 60)
+        let name = String(repeating: "n", count: 40)
+        for arguments in Self.commandsWithDirectories
+        where arguments.contains(where: { $0.hasSuffix("web1") }) {
+            let named = arguments.map { $0.replacing("web1", with: name) }
+            let result = try program.run(named, runtime: runtime)
+            #expect(result.exitCode == 78, "\(arguments)")
+            #expect(result.error.contains("at most 107 bytes"), "\(arguments)")
+        }
+    }
+
+    /// A file where a directory should be.
+    @Test(arguments: [
+        ["guest", "run", "web1"], ["standby", "--listen", "127.0.0.1:0"],
+        ["protect", "embedded:web1", "--to", "127.0.0.1:1"],
+    ])
+    func aDirectoryThatCannotBeMadeIs78(arguments: [String]) throws {
+        try directory.write("", to: "file")
+        #expect(try program.run(arguments, runtime: directory.file("file") + "/run").exitCode == 78)
+    }
+
+    @Test(arguments: [
+        ["standby", "--listen", "10.0.0.2:7070"], ["standby", "--listen", "127.example:7070"],
+        ["protect", "embedded:web1", "--to", "10.0.0.2:7070"],
+        ["protect", "embedded:web1", "--to", "127.0.0.1.example:7070"],
+    ])
+    func plaintextStaysOnLoopback(arguments: [String]) throws {
+        let result = try program.run(arguments)
+        #expect(result.exitCode == 64)
+        #expect(result.error.contains("is not a loopback address"))
+        let help = try program.run([arguments[0], "--help"]).output.split(whereSeparator: \.isWhitespace)
+        #expect(help.joined(separator: " ").contains("loopback only unless --insecure-plaintext is given"))
+    }
+
+    @Test(arguments: [
+        ["standby"], ["protect"], ["status"], ["wait"], ["activate"], ["unprotect"], ["export"], ["inspect"],
+        ["demo"],
+        ["guest", "run"], ["guest", "list"], ["guest", "stop"],
+    ])
+    func everyHelpHasItsExitCodes(command: [String]) throws {
+        let help = try program.run(command + ["--help"])
+        #expect(help.exitCode == 0)
+        let codes = help.output.split(separator: "\n").drop { $0 != "EXIT CODES" }.dropFirst()
+            .compactMap { line in line.split(separator: " ").first.flatMap { Int($0) } }
+        #expect(codes.starts(with: [0]) && codes.contains(64))
+        #expect(codes == codes.sorted())
     }
 
     @Test func statusIsAlwaysAnArray() throws {
@@ -146,7 +208,10 @@ import Testing
 
     @Test func unprotectOfADeadProtectIsNoSuccess() throws {
         _ = try UnixSocket.listen(at: paths.primarySocket(GuestName("web1")))
-        #expect(try program.run("unprotect", "web1").exitCode == 69)
+        let gone = try program.run("unprotect", "web1")
+        #expect(gone.exitCode == 69)
+        #expect(gone.error.contains("the guest does not run here either"))
+        #expect(!gone.error.contains("again"))
     }
 
     @Test func exportIsWholeOrNotThere() throws {
@@ -170,7 +235,7 @@ import Testing
         #expect(access(file + ".part", F_OK) != 0)
         broken.stop()
         let none = try standby(export: { _ in
-            throw ControlFailure(status: 404, code: "no_image", message: "none")
+            throw ControlFailure(status: 409, code: "no_image", message: "none")
         })
         #expect(try program.run("export", "web1", file).exitCode == 69)
         none.stop()

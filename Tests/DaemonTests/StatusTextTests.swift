@@ -69,6 +69,21 @@ import Testing
         )
     }
 
+    /// Output of a primary that cannot be asked: 0B would say that nothing waits.
+    @Test func unknownOutputIsNotZero() throws {
+        var status = Self.alone
+        status.heldBytes = nil
+        #expect(StatusText.table([status]).contains("4m10s    -     the standby"))
+        #expect(!StatusText.paragraph(status).contains("held"))
+        let json = String(decoding: try ControlJSON.encode(status), as: UTF8.self)
+        #expect(json.contains(#""held_bytes":null"#))
+        let dead = GuestStatus(guest: "a", role: .primary, state: .dead, heldBytes: nil)
+        #expect(StatusText.paragraph(dead) == "a is NOT PROTECTED (primary, dead)\n  generation  0\n")
+        let guests = EmbeddedGuestText.table([.unanswered("web1", state: "dead")])
+        #expect(guests.contains("web1  -    dead"))
+        #expect(!guests.contains("0B"))
+    }
+
     @Test func nothingIsLoudWhereAllIsWell() {
         #expect(!StatusText.table([Self.primary]).contains("NOT"))
     }

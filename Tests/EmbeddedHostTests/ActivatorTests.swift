@@ -27,7 +27,8 @@ struct ActivatorTests {
             description: replica.guest.description,
             memoryDescriptor: replica.file.raw,
             stateRecords: replica.state,
-            address: nil
+            address: nil,
+            writePlainImage: { _ in }
         )
         change(&request)
         return request
@@ -67,10 +68,12 @@ struct ActivatorTests {
         }
         // Nothing was left running, and the image is as it was.
         let started = try activator.start(request { $0.address = "127.0.0.1:0" })
-        defer { kill(started.pid, SIGKILL) }
+        let pid = try #require((started.guest as? EmbeddedProcess)?.pid)
+        defer { kill(pid, SIGKILL) }
         let client = try Client(try #require(SocketAddress(started.address)))
         #expect(try client.ask("GET", "k") == "v")
-        #expect(activator.runningGuest(named: "g1", uuid: replica.guest.description.uuid)?.pid == started.pid)
+        let found = activator.runningGuest(named: "g1", uuid: replica.guest.description.uuid)
+        #expect((found?.guest as? EmbeddedProcess)?.pid == pid && found?.guest.hasEnded == false)
         #expect(throws: GuestError.self) { _ = try activator.start(request { $0.address = "127.0.0.1:0" }) }
     }
 }

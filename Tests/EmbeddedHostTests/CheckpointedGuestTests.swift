@@ -58,11 +58,13 @@ struct CheckpointedGuestTests {
             description: guest.description,
             memoryDescriptor: replica.file.raw,
             stateRecords: replica.state,
-            address: "127.0.0.1:0"
+            address: "127.0.0.1:0",
+            writePlainImage: { _ in }
         )
         #expect(second.missingResources(for: request) == [])
         let started = try second.start(request)
-        defer { kill(started.pid, SIGKILL) }
+        let pid = try #require((started.guest as? EmbeddedProcess)?.pid)
+        defer { kill(pid, SIGKILL) }
         let reborn = try Client(try #require(SocketAddress(started.address)))
         for writer in 0..<2 {
             let a = try #require(Int(try reborn.ask("GET", "a\(writer)") ?? ""))

@@ -125,10 +125,11 @@ struct PlugTests {
         let client = try Client(address)
         for _ in 0..<asked { try client.send("GET", "big") }
         var last = -1
-        for _ in 0..<100 {
+        for _ in 0..<500 {
             usleep(20_000)
             let held = guest.output.heldBytes()
-            if held == last, held > 0 { break }
+            // On a busy machine the guest may pause for longer than this looks.
+            if held == last, held >= 60 << 20 { break }
             last = held
         }
         #expect(last >= 60 << 20 && last <= (64 << 20) + size + 64)

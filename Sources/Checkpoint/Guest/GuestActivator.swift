@@ -8,30 +8,42 @@ package struct ActivationRequest: Sendable {
     package var stateRecords: [UInt8]
     /// Where the guest shall be reached, if not where it was.
     package var address: String?
+    /// Hands the image, as one plain xl image (stream-v2.md 13.1), to `sink`, piece by piece; the pieces are valid during
+    /// the call only. For a host that starts a guest from such an image.
+    package var writePlainImage: @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
 
     package init(
         description: GuestDescription,
         memoryDescriptor: Int32,
         stateRecords: [UInt8],
-        address: String?
+        address: String?,
+        writePlainImage:
+            @escaping @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
     ) {
         self.description = description
         self.memoryDescriptor = memoryDescriptor
         self.stateRecords = stateRecords
         self.address = address
+        self.writePlainImage = writePlainImage
     }
+}
+
+/// A guest that runs on this host, as its host sees it.
+package protocol RunningGuest: Sendable {
+    /// True once it runs no more. Any thread; costs little.
+    var hasEnded: Bool { get }
 }
 
 /// A guest that runs because it was activated here.
 package struct ActivatedGuest: Sendable {
     /// Where its clients reach it.
     package var address: String
-    /// The process (or domain) number, for status.
-    package var pid: Int32
+    /// Tells when it has ended.
+    package var guest: any RunningGuest
 
-    package init(address: String, pid: Int32) {
+    package init(address: String, guest: any RunningGuest) {
         self.address = address
-        self.pid = pid
+        self.guest = guest
     }
 }
 

@@ -66,16 +66,8 @@ final class GuardianClient: Sendable {
     /// Everything a guardian kept from an earlier daemon.
     func takeAll() throws(SystemError) -> [(key: String, files: [Descriptor])] {
         try state.withLock { state throws(SystemError) in
-            try Self.send(.list, "", [], state.socket)
-            var names: [UInt8] = []
-            while names.last != 0 { names += try Self.receive(state.socket, 4096).bytes }
             var result: [(String, [Descriptor])] = []
-            var index = 0
-            while index < names.count, names[index] != 0 {
-                let end = index + 1 + Int(names[index])
-                guard end < names.count else { throw SystemError("understand the guardian", code: EPROTO) }
-                let key = String(decoding: names[(index + 1)..<end], as: UTF8.self)
-                index = end
+            for key in try Self.keys(state.socket, milliseconds: 5000) {
                 try Self.send(.take, key, [], state.socket)
                 let files = try Self.receive(state.socket, 1).descriptors
                 state.held[key] = files
@@ -83,6 +75,22 @@ final class GuardianClient: Sendable {
             }
             return result
         }
+    }
+
+    /// Asks a guardian which guests' images it holds.
+    static func keys(_ socket: Descriptor, milliseconds: Int32) throws(SystemError) -> [String] {
+        try send(.list, "", [], socket)
+        var names: [UInt8] = []
+        while names.last != 0 { names += try receive(socket, 4096, milliseconds: milliseconds).bytes }
+        var result: [String] = []
+        var index = 0
+        while names[index] != 0 {
+            let end = index + 1 + Int(names[index])
+            guard end < names.count else { throw SystemError("understand the guardian", code: EPROTO) }
+            result.append(String(decoding: names[(index + 1)..<end], as: UTF8.self))
+            index = end
+        }
+        return result
     }
 
     private func request(
@@ -120,12 +128,13 @@ final class GuardianClient: Sendable {
 
     private static func receive(
         _ socket: Descriptor,
-        _ capacity: Int
+        _ capacity: Int,
+        milliseconds: Int32 = 5000
     ) throws(SystemError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
-        guard Poll.wait(socket.raw, milliseconds: 5000),
-            let answer = try UnixSocket.receive(from: socket, capacity: capacity),
-            !answer.bytes.isEmpty
+        guard Poll.wait(socket.raw, milliseconds: milliseconds),
+            let answer = try UnixSocket.receive(from: socket, capacity: capacity)
         else { throw SystemError("hear from the guardian", code: ETIMEDOUT) }
+        guard !answer.bytes.isEmpty else { throw SystemError("hear from the guardian", code: ECONNRESET) }
         return answer
     }
 

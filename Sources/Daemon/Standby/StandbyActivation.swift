@@ -4,6 +4,7 @@ import Logging
 import Synchronization
 import SystemSupport
 import Transport
+import XenStream
 
 /// `remusd activate`: decide, write down, start. It refuses before the grant and never after.
 extension StandbyGuest {
@@ -74,7 +75,8 @@ extension StandbyGuest {
             ),
             memoryDescriptor: stored.storage.memoryFile.raw,
             stateRecords: Array(image.state),
-            address: request.listen
+            address: request.listen,
+            writePlainImage: { sink in try PlainImage.write(ImageExport(of: image), to: sink) }
         )
     }
 
@@ -125,7 +127,6 @@ extension StandbyGuest {
         let epoch = state.withLock { state in
             let epoch = state.image?.image.epoch
             state.activated = started
-            state.activatedProcess = try? ProcessHandle(pid: started.pid)
             state.address = started.address
             state.activating = false
             state.machine.adopt(facts, runsHere: true, imageConsumed: true)
@@ -148,9 +149,8 @@ extension StandbyGuest {
     /// An activated guest that has ended since runs here no more.
     func noticeEndOfGuest() {
         state.withLock { state in
-            guard state.machine.runsHere, !state.activating, state.activatedProcess?.hasEnded ?? true else {
-                return
-            }
+            guard state.machine.runsHere, !state.activating else { return }
+            guard state.activated?.guest.hasEnded ?? true else { return }
             state.machine.runsHere = false
             state.activated = nil
             state.imageTrouble = "the guest was activated here and has ended"

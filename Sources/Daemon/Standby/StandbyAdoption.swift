@@ -65,7 +65,6 @@ struct StandbyAdoption {
             state.imageTrouble = trouble
             if let running {
                 state.activated = running
-                state.activatedProcess = try? ProcessHandle(pid: running.pid)
                 state.address = running.address
             } else if let address = record?.address, image == nil {
                 state.address = address

@@ -22,7 +22,6 @@ final class StandbyGuest: Sendable {
         var uuid: GuestUUID?
         var address = ""
         var activated: ActivatedGuest?
-        var activatedProcess: ProcessHandle?
         var activating = false
         /// When this host saw the last of the primary's processes end.
         var primaryWatch: PrimaryWatch?

@@ -34,7 +34,7 @@ extension StandbyGuest {
                 status.sync = .init(donePages: UInt64(incoming.populatedPages), totalPages: total)
             }
             if case .allowed = decision { status.mayActivate = state.imageTrouble == nil }
-            status.reasons = Self.reasons(state, decision)
+            status.reasons = Self.reasons(state, status.state, decision, name)
             status.address = state.activated?.address ?? (state.address.isEmpty ? nil : state.address)
             status.memoryCeilingBytes = ceiling
             status.memoryUsedBytes = used
@@ -56,9 +56,21 @@ extension StandbyGuest {
         }
     }
 
-    private static func reasons(_ state: borrowing State, _ decision: ActivationDecision) -> [String] {
+    private static func reasons(
+        _ state: borrowing State,
+        _ name: GuestState,
+        _ decision: ActivationDecision,
+        _ guest: GuestName
+    ) -> [String] {
         var reasons: [String] = []
         if let trouble = state.imageTrouble { reasons.append(trouble) }
+        if name == .crashed {
+            reasons.append(
+                state.image == nil
+                    ? "the guest crashed, and its image is lost"
+                    : "the guest crashed; activate it by hand: 'remusd activate \(guest)'"
+            )
+        }
         switch decision {
         case .allowed: break
         case .alreadyActive:

@@ -10,13 +10,15 @@ package enum EmbeddedGuestText {
         TextTable.text(
             header: header,
             rows: guests.map { guest in
+                // One that does not answer has no process number, and nobody knows the rest.
+                guard guest.pid != 0 else {
+                    return [guest.name, "-", guest.state] + Array(repeating: "-", count: header.count - 3)
+                }
                 func size(_ bytes: UInt64) -> String { ByteSize(bytes: bytes).rounded }
                 return [
-                    guest.name, guest.pid == 0 ? "-" : "\(guest.pid)", guest.state,
-                    guest.address.isEmpty ? "-" : guest.address, size(guest.memoryBytes),
-                    size(guest.populatedBytes),
-                    guest.controlled ? "yes" : "no", guest.plug, size(guest.heldBytes), "\(guest.keys)",
-                    "\(guest.commands)",
+                    guest.name, "\(guest.pid)", guest.state, guest.address, size(guest.memoryBytes),
+                    size(guest.populatedBytes), guest.controlled ? "yes" : "no", guest.plug,
+                    size(guest.heldBytes), "\(guest.keys)", "\(guest.commands)",
                 ]
             }
         )

@@ -31,8 +31,8 @@ extension GuestStatus {
         case sync, since
     }
 
-    /// Written by hand for one reason: `session` and `last_ack_age_ms` are always present, as null where there is
-    /// none, so that a script can tell "not yet" from "an older remusd".
+    /// Written by hand for one reason: `session`, `last_ack_age_ms` and `held_bytes` are always present, as null where
+    /// there is none or nobody knows, so that a script can tell "not yet" from "an older remusd".
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(schema, forKey: .schema)

@@ -155,8 +155,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var epoch: Epoch
     /// Since the last acknowledgement was received (primary) or sent (standby), in milliseconds; null before the first.
     package var lastAckAgeMs: UInt64?
-    /// Output held now, in bytes.
-    package var heldBytes: UInt64
+    /// Output held now, in bytes; null where nobody knows.
+    package var heldBytes: UInt64?
     /// Whether `remusd activate` would start the guest here, now, without any further confirmation.
     package var mayActivate: Bool
     /// Why not protected, or why not to be activated: one sentence each, the most important first.
@@ -190,6 +190,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var since: String?
     /// The guest is active here and has a primary's status of its own beside this one.
     package var isPrimaryHere: Bool?
+    /// This primary died, and the guest was activated here since: its copy is outdated, and the standby's line counts.
+    package var isSucceededHere: Bool?
 
     package init(
         guest: String,
@@ -201,7 +203,7 @@ package struct GuestStatus: Codable, Equatable, Sendable {
         session: String? = nil,
         epoch: Epoch = Epoch(),
         lastAckAgeMs: UInt64? = nil,
-        heldBytes: UInt64 = 0,
+        heldBytes: UInt64? = 0,
         mayActivate: Bool = false,
         reasons: [String] = []
     ) {

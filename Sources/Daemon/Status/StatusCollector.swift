@@ -13,8 +13,14 @@ package struct StatusReport: Equatable, Sendable {
         self.notes = notes
     }
 
-    /// A guest that was activated here may be protected from here: its standby's word alone would be a false alarm.
+    /// What one role says of a guest may be outdated by what the other says.
     mutating func joinRoles() {
+        joinActive()
+        joinDead()
+    }
+
+    /// A guest that was activated here may be protected from here: its standby's word alone would be a false alarm.
+    private mutating func joinActive() {
         for index in statuses.indices where statuses[index].state == .active {
             let uuid = statuses[index].uuid
             guard statuses.contains(where: { $0.role == .primary && $0.uuid == uuid && $0.state != .dead })
@@ -23,6 +29,17 @@ package struct StatusReport: Equatable, Sendable {
             }
             statuses[index].reasons = ["the guest runs here; what protects it now is its line as a primary"]
             statuses[index].isPrimaryHere = true
+        }
+    }
+
+    /// A primary that died, and whose guest was activated here since, is at no risk of its own if its standby is there
+    /// to say how the guest fares.
+    private mutating func joinDead() {
+        for index in statuses.indices where statuses[index].isSucceededHere == true {
+            let uuid = statuses[index].uuid
+            if !statuses.contains(where: { $0.role == .standby && $0.uuid == uuid }) {
+                statuses[index].isSucceededHere = nil
+            }
         }
     }
 }
@@ -47,7 +64,7 @@ package struct StatusCollector: Sendable {
 
         var report = StatusReport()
         for (name, answer) in asked { addPrimary(name, outcome(answer), to: &report) }
-        addStandby(guest, outcome(standby), to: &report)
+        addStandby(outcome(standby), to: &report)
         report.joinRoles()
         if let guest { report.statuses.removeAll { $0.guest != guest.text } }
         report.statuses.sort { ($0.guest, $0.role.rawValue) < ($1.guest, $1.role.rawValue) }
@@ -82,67 +99,18 @@ package struct StatusCollector: Sendable {
         switch outcome {
         case .statuses(let statuses): report.statuses += statuses
         case .absent: break
-        case .dead:
-            report.statuses.append(
-                fromRecord(
-                    name,
-                    .dead,
-                    [
-                        "remusd protect is not running: it died and left its socket behind",
-                        "what it held stays held; start 'remusd protect' for \(name) again, and it takes over",
-                    ]
-                )
-            )
+        case .dead: report.statuses.append(DeadProcesses(paths, timeout).primary(name))
         case .silent(let why):
-            report.statuses.append(fromRecord(name, .silent, ["remusd protect gives no answer: \(why)"]))
+            report.statuses.append(DeadProcesses(paths, timeout).silentPrimary(name, why))
         }
     }
 
-    private func addStandby(_ guest: GuestName?, _ outcome: Outcome, to report: inout StatusReport) {
-        let state: GuestState
-        let reason: String
+    private func addStandby(_ outcome: Outcome, to report: inout StatusReport) {
         switch outcome {
-        case .statuses(let statuses):
-            report.statuses += statuses
-            return
-        case .absent: return
-        case .dead:
-            state = .dead
-            reason =
-                "remusd standby is not running: it died and left its socket behind. Start 'remusd standby' again, and "
-                + "it adopts the images its guardian still holds"
-        case .silent(let why):
-            state = .silent
-            reason = "remusd standby gives no answer: \(why)"
+        case .statuses(let statuses): report.statuses += statuses
+        case .absent: break
+        case .dead: DeadProcesses(paths, timeout).addStandby(to: &report)
+        case .silent(let why): DeadProcesses(paths, timeout).addSilentStandby(why, to: &report)
         }
-        report.notes.append(reason)
-        for name in paths.guestsWithStandbyRecord() {
-            var status = GuestStatus(guest: name.text, role: .standby, state: state, reasons: [reason])
-            do {
-                guard let record = try StandbyRecord.load(from: paths.standbyRecord(name)) else { continue }
-                status.uuid = record.uuid
-                status.generation = record.generation
-                status.address = record.address
-                status.reasons.append("its record says '\(record.state.rawValue)', of \(record.updatedAt)")
-            } catch {
-                status.reasons.append("\(error)")
-            }
-            report.statuses.append(status)
-        }
-    }
-
-    /// What a dead primary's record still tells.
-    private func fromRecord(_ name: GuestName, _ state: GuestState, _ reasons: [String]) -> GuestStatus {
-        var status = GuestStatus(guest: name.text, role: .primary, state: state, reasons: reasons)
-        do {
-            guard let record = try PrimaryRecord.load(from: paths.primaryRecord(name)) else { return status }
-            status.uuid = record.uuid
-            status.generation = record.generation
-            status.session = record.session
-            status.peer = record.peer
-        } catch {
-            status.reasons.append("\(error)")
-        }
-        return status
     }
 }

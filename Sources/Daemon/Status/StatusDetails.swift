@@ -31,6 +31,8 @@ enum StatusDetails {
 
     private static func epoch(_ status: GuestStatus) -> String {
         let epoch = status.epoch
+        // A process that cannot be asked may well have had epochs.
+        if status.state == .dead || status.state == .silent, epoch == GuestStatus.Epoch() { return "" }
         func number(_ epoch: UInt64?) -> String { epoch.map { "\($0)" } ?? "none" }
         return join([
             "sent \(number(epoch.sent))", "acknowledged \(number(epoch.acked))",
@@ -44,7 +46,7 @@ enum StatusDetails {
         guard status.role == .primary else { return "" }
         let latency = status.outputLatencyUs
         return join([
-            "\(size(status.heldBytes)) held",
+            status.heldBytes.map { "\(size($0)) held" } ?? "",
             latency.map { "waits p50 \(microseconds($0.p50)), p99 \(microseconds($0.p99))" } ?? "",
         ])
     }

@@ -41,7 +41,8 @@ package enum StatusText {
             "\(status.generation)",
             (isPrimary ? status.epoch.acked : status.epoch.committed).map { "\($0)" } ?? "-",
             status.lastAckAgeMs.map { TimeSpan.milliseconds($0).rounded } ?? "-",
-            isPrimary ? ByteSize(bytes: status.heldBytes).rounded : "-", status.reasons.first ?? "",
+            (isPrimary ? status.heldBytes : nil).map { ByteSize(bytes: $0).rounded } ?? "-",
+            status.reasons.first ?? "",
         ]
     }
 }
@@ -53,6 +54,7 @@ extension GuestStatus {
         case .ended: !protected && role == .standby
         case .dropped, .empty: false
         case .active: isPrimaryHere != true
+        case .dead where isSucceededHere == true: false
         default: !protected
         }
     }
@@ -63,6 +65,7 @@ extension GuestStatus {
         if protected { return "PROTECTED" }
         return switch state {
         case .active where isPrimaryHere == true: "active here"
+        case .dead where isSucceededHere == true: "active here, as its standby's line says"
         case .alone, .active: "UNPROTECTED, it runs alone"
         case .ended where role == .standby: "NOT PROTECTED, and the guest activated here runs no more"
         case .ended: "no longer protected, as planned"

@@ -21,7 +21,7 @@ package final class EmbeddedActivator: GuestActivator {
     package func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest? {
         let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
         guard let guest = GuestLink.described(path), guest.uuid == uuid else { return nil }
-        return ActivatedGuest(address: guest.address, pid: guest.pid)
+        return ActivatedGuest(address: guest.address, guest: EmbeddedProcess(guest.pid))
     }
 
     package func missingResources(for request: ActivationRequest) -> [String] {
@@ -113,7 +113,7 @@ package final class EmbeddedActivator: GuestActivator {
                 let text = String(decoding: line, as: UTF8.self)
                 if text.hasPrefix("ready ") {
                     ChildReaper.watch(pid)
-                    return ActivatedGuest(address: String(text.dropFirst(6)), pid: pid)
+                    return ActivatedGuest(address: String(text.dropFirst(6)), guest: EmbeddedProcess(pid))
                 }
                 reason = text.hasPrefix("error ") ? String(text.dropFirst(6)) : "it said: \(text)"
                 break reading
@@ -141,6 +141,19 @@ package final class EmbeddedActivator: GuestActivator {
         }
         return (file, registers)
     }
+}
+
+/// The process of an embedded guest; one that cannot be watched any more has ended.
+package struct EmbeddedProcess: RunningGuest {
+    package let pid: Int32
+    private let process: ProcessHandle?
+
+    init(_ pid: Int32) {
+        self.pid = pid
+        process = try? ProcessHandle(pid: pid)
+    }
+
+    package var hasEnded: Bool { process?.hasEnded ?? true }
 }
 
 /// Takes the exit status of guests that were started here, so that none stays a zombie.

@@ -7,7 +7,7 @@ import XenStream
 /// payload. The guest also sends events, which are replies with number 0. All little endian.
 ///
 ///     request  u32 magic  u16 operation  u16 0       u32 number  u32 0       u64 argument  u64 0
-///     reply    u32 magic  u16 operation  u16 status  u32 number  u32 length  u64 value     u64 value
+///     reply    u32 magic  u16 operation  u16 status  u32 number  u32 length  u64 value     u64 0
 ///
 /// Whoever connects may ask `describe`; `attach` makes him the controller, one at a time, until his connection ends.
 /// The reply to `suspend` comes when the guest has suspended; `cancel` and `resume` are taken meanwhile.

@@ -23,7 +23,7 @@ struct ActivateCommand: ParsableCommand {
               12  there is no consistent image here
               13  nobody has confirmed that the primary is fenced
               14  the image has another generation, or was dropped at a planned end
-              15  resources are missing (memory, address, devices)
+              15  resources are missing (address, name, memory)
               16  the image may be older than what clients saw: see --accept-rollback
               64  the command line makes no sense
               75  try again (also when no standby answers here)
@@ -70,7 +70,7 @@ struct ActivateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let paths = try Console.paths()
+        let paths = try Console.paths(for: name)
         let reply = ask(paths)
         if output == .json {
             try Console.put(json: reply)

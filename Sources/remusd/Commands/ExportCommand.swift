@@ -22,6 +22,7 @@ struct ExportCommand: ParsableCommand {
               73  FILE cannot be written
               75  the image broke off: try again
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
+            Interrupted, it leaves no FILE.part.
             """
     )
 
@@ -36,7 +37,7 @@ struct ExportCommand: ParsableCommand {
     }
 
     func run() throws {
-        let client = ControlClient(path: try Console.paths().standbySocket())
+        let client = ControlClient(path: try Console.paths(for: name).standbySocket())
         guard file != "-" else {
             if Terminal.isTerminal(STDOUT_FILENO) {
                 throw Console.failure("standard output is a terminal; name a file", code: Exit.usage)
@@ -83,7 +84,7 @@ struct ExportCommand: ParsableCommand {
             switch error {
             case ControlClientError.notRunning:
                 throw Console.failure("\(error); start 'remusd standby' on this host", code: Exit.unavailable)
-            case let failure as ControlFailure where failure.status == 404:
+            case let failure as ControlFailure where [404, 409].contains(failure.status):
                 throw Console.failure("\(failure)", code: Exit.unavailable)
             case ControlClientError.output: throw Console.failure("\(error)", code: Exit.cannotCreate)
             default: throw Console.failure("\(error); try again", code: Exit.tryAgain)

@@ -18,6 +18,7 @@ struct GuestRun: ParsableCommand {
               0   stopped
               1   it could not run
               64  the command line makes no sense
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
             """
     )
 
@@ -37,7 +38,7 @@ struct GuestRun: ParsableCommand {
     )
     var listen = SocketAddress(host: "127.0.0.1", port: 6400)
 
-    @Option(help: "Its UUID. (default: random)")
+    @Option(help: "Its UUID (default: random).")
     var uuid: String?
 
     @Option(help: .hidden) var adoptMemoryFd: Int32?
@@ -56,8 +57,15 @@ struct GuestRun: ParsableCommand {
 
     func run() throws {
         let starter = readyFd.map { Descriptor(owning: $0) }
+        let paths: Paths
         do {
-            try serve(starter)
+            paths = try Console.paths(for: name, creating: true)
+        } catch {
+            tell(starter, "error REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used\n")
+            throw error
+        }
+        do {
+            try serve(starter, paths)
         } catch {
             let text = "\((error as? GuestError).map { $0.reason } ?? "\(error)")"
             tell(starter, "error \(text)\n")
@@ -66,15 +74,13 @@ struct GuestRun: ParsableCommand {
         }
     }
 
-    private func serve(_ starter: Descriptor?) throws {
+    private func serve(_ starter: Descriptor?, _ paths: Paths) throws {
         // An activated guest is in its starter's process group; Ctrl-C is meant for the starter.
         if starter != nil { Signals.ignore([SIGINT, SIGHUP]) }
         Signals.ignore([SIGPIPE])
         let stopped = Latch()
         let waiter = try SignalWaiter(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM]) { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
-        let paths = try Paths()
-        try paths.create()
         var configuration = EmbeddedGuestConfiguration(
             name: name.text,
             uuid: uuid.flatMap { GuestUUID($0) } ?? .random(),

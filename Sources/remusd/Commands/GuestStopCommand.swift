@@ -28,7 +28,7 @@ struct GuestStopCommand: ParsableCommand {
     var timeout: TimeSpan = .seconds(10)
 
     func run() throws {
-        let client = ControlClient(path: try Console.paths().guestSocket(name))
+        let client = ControlClient(path: try Console.paths(for: name).guestSocket(name))
         let end = Clock.monotonic &+ timeout.nanoseconds
         do {
             let reply = try client.post("/v1/stop", timeout: timeout)

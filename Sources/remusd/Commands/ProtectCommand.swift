@@ -18,11 +18,12 @@ struct ProtectCommand: ParsableCommand {
             REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
 
             EXIT CODES
-              0   protection ended as planned
+              0   protection ended as planned (--detach: it goes on in the background)
               1   the guest crashed, or cannot be protected
               64  the command line makes no sense
               69  no such guest runs here, or something else protects it already
-              75  the standby refused, or did not answer when protection ended: its image there is outdated
+              75  the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
+            reached within --timeout; it goes on trying)
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
             """
     )
@@ -30,7 +31,13 @@ struct ProtectCommand: ParsableCommand {
     @Argument(help: "The guest: embedded:NAME.", transform: { try GuestReference($0) })
     var guest: GuestReference
 
-    @Option(name: .customLong("to"), help: "The standby, ADDRESS:PORT.", transform: SocketAddress.argument)
+    @Option(
+        name: .customLong("to"),
+        help: """
+            The standby, ADDRESS:PORT. Plaintext, so loopback only unless --insecure-plaintext is given.
+            """,
+        transform: SocketAddress.argument
+    )
     var standby: SocketAddress
 
     @Option(help: "From suspend to suspend (default: 50ms).", transform: TimeSpan.argument)
@@ -71,7 +78,9 @@ struct ProtectCommand: ParsableCommand {
     )
     var tee: String?
 
-    @Flag(help: "Allow unencrypted replication to an address that is not loopback.")
+    @Flag(
+        help: "Allow plaintext to an address that is not loopback: guest memory can then be read on the way."
+    )
     var insecurePlaintext = false
 
     @Flag(help: "Go on in the background, logging to REMUSD_RUNTIME_DIR/primary-NAME.log.")
@@ -80,7 +89,10 @@ struct ProtectCommand: ParsableCommand {
     @Option(help: ArgumentHelp("With --detach: return when this is reached.", valueName: "protected"))
     var wait: DetachGoal?
 
-    @Option(help: "With --wait: how long (default: 1m).", transform: TimeSpan.argument)
+    @Option(
+        help: "With --detach: how long to wait for that, or for its start (default: 1m).",
+        transform: TimeSpan.argument
+    )
     var timeout: TimeSpan = .seconds(60)
 
     func validate() throws {
@@ -106,13 +118,12 @@ struct ProtectCommand: ParsableCommand {
         if detach { return try runDetached() }
         Signals.ignore([SIGPIPE])
         Log.bootstrap()
-        let paths = try Console.paths()
+        let paths = try Console.paths(for: guest.name, creating: true)
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
         do {
-            try paths.create()
             protection = try ProtectService(guest, options, paths: paths)
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
@@ -155,11 +166,10 @@ struct ProtectCommand: ParsableCommand {
     // MARK: In the background
 
     private func runDetached() throws {
-        let paths = try Console.paths()
+        let paths = try Console.paths(for: guest.name, creating: true)
         let pid: Int32
         let log = paths.primaryLog(guest.name)
         do {
-            try paths.create()
             let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
             guard raw >= 0 else { throw SystemError("write \(log)") }
             // The command line as it was given, but for what only this process does.

@@ -23,7 +23,10 @@ struct StandbyCommand: ParsableCommand {
     )
 
     @Option(
-        help: "Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose.",
+        help: """
+            Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose. Plaintext, so loopback only unless \
+            --insecure-plaintext is given.
+            """,
         transform: SocketAddress.argument
     )
     var listen: SocketAddress
@@ -34,7 +37,9 @@ struct StandbyCommand: ParsableCommand {
     )
     var memoryCeiling: ByteSize?
 
-    @Flag(help: "Allow unencrypted replication over an address that is not loopback.")
+    @Flag(
+        help: "Allow plaintext on an address that is not loopback: guest memory can then be read on the way."
+    )
     var insecurePlaintext = false
 
     func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
@@ -42,15 +47,10 @@ struct StandbyCommand: ParsableCommand {
     func run() throws {
         Signals.ignore([SIGPIPE])
         Log.bootstrap()
-        let paths = try Console.paths()
+        let paths = try Console.paths(creating: true)
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
-        do {
-            try paths.create()
-        } catch {
-            throw Console.failure("\(error)", code: Exit.configuration)
-        }
         // Taken before anything else: two standbys must not share a guardian.
         let lock: FileLock
         do {

@@ -15,7 +15,7 @@ struct StatusCommand: ParsableCommand {
             --output json prints an array of objects with the schema remusd.status/1, one a guest and role, also when \
             NAME is given, where it has one or two elements. Keys: schema, guest, uuid, role, state, protected, \
             generation, session, epoch {sent, acked, committed}, last_ack_age_ms, held_bytes, may_activate, reasons[], \
-            and more where they apply.
+            and more where they apply. What is not there yet, or nobody knows, is null.
 
             EXIT CODES
               0   shown (also when nothing is protected here)
@@ -36,7 +36,7 @@ struct StatusCommand: ParsableCommand {
     var watch = false
 
     func run() throws {
-        let collector = StatusCollector(paths: try Console.paths())
+        let collector = StatusCollector(paths: try Console.paths(for: name))
         guard watch else {
             try show(try collector.collect(name))
             return

@@ -15,7 +15,7 @@ struct UnprotectCommand: ParsableCommand {
             EXIT CODES
               0   protection has ended, or there was none
               64  the command line makes no sense
-              69  'remusd protect' has died: what it held stays held, and the standby still has its image
+              69  'remusd protect' has died: says what became of the guest, and what to do
               75  the standby has not answered yet: try again
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
             """
@@ -28,7 +28,8 @@ struct UnprotectCommand: ParsableCommand {
     var timeout: TimeSpan = .seconds(60)
 
     func run() throws {
-        let client = ControlClient(path: try Console.paths().primarySocket(name))
+        let paths = try Console.paths(for: name)
+        let client = ControlClient(path: try paths.primarySocket(name))
         let reply: UnprotectReply
         do {
             reply = try client.post("/v1/unprotect", as: UnprotectReply.self, timeout: timeout)
@@ -36,9 +37,12 @@ struct UnprotectCommand: ParsableCommand {
             Console.put("\(name) is not protected here: nothing to do\n")
             return
         } catch ControlClientError.notRunning(_, stale: true) {
+            // What became of the guest decides what helps.
+            let statuses = try StatusCollector(paths: paths).collect(name).statuses
+            let reasons = statuses.first { $0.role == .primary }?.reasons ?? []
             throw Console.failure(
-                "'remusd protect' of \(name) has died: what it held stays held, and the standby keeps its image. Start "
-                    + "'remusd protect' for \(name) again, it takes over; then repeat this",
+                "protection of \(name) cannot be ended now, and its standby may still have an image\n"
+                    + reasons.map { "  ! \($0)" }.joined(separator: "\n"),
                 code: Exit.unavailable
             )
         } catch let error as ControlClientError {

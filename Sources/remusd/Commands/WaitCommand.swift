@@ -35,7 +35,7 @@ struct WaitCommand: ParsableCommand {
     var timeout: TimeSpan = .seconds(30)
 
     func run() throws {
-        let paths = try Console.paths()
+        let paths = try Console.paths(for: name)
         let end = Clock.monotonic &+ timeout.nanoseconds
         while true {
             let report = try StatusCollector(paths: paths, timeout: .seconds(1)).collect(name)

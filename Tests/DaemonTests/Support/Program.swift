@@ -19,11 +19,16 @@ struct Program {
 
     /// Runs `remusd` with `arguments` to its end, with `directory` as its runtime and state directory.
     func run(_ arguments: String..., runtime: String? = nil) throws -> Result {
+        try run(arguments, runtime: runtime)
+    }
+
+    /// The same with the arguments as a list.
+    func run(_ arguments: some Collection<String>, runtime: String? = nil) throws -> Result {
         let id = UInt32.random(in: .min ... .max)
         let (out, err) = (directory.file("out.\(id)"), directory.file("err.\(id)"))
         let pid = try ChildProcess.spawn(
             Self.path,
-            arguments,
+            Array(arguments),
             inherited: [1: create(out), 2: create(err)],
             environment: [
                 "REMUSD_RUNTIME_DIR=\(runtime ?? directory.path)", "REMUSD_STATE_DIR=\(directory.path)",
