@@ -49,7 +49,7 @@ final class Simulation {
         random = SplitMix(state: seed)
         calm = [1, 3, 12].randomElement(using: &random) ?? 1
         var settings = ProtectSettings()
-        settings.aloneAfter = .seconds(3)
+        settings.aloneAfter = .seconds(UInt64.random(in: 2...6, using: &random))
         primary = PrimaryUnderTest(settings, collects: true)
     }
 
@@ -147,7 +147,7 @@ final class Simulation {
     private func startProtect() {
         sessions += 100
         // Mostly begun as before; now and then with other options.
-        let aloneAfter = chance(3) ? TimeSpan.seconds(UInt64.random(in: 2...6, using: &random)) : nil
+        let aloneAfter = chance(2) ? TimeSpan.seconds(UInt64.random(in: 2...6, using: &random)) : nil
         let place = chance(5) ? 1 - primary.standby : primary.standby
         if place != primary.standby { leaveStandby() }
         note(
