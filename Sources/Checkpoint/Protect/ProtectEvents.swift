@@ -36,9 +36,14 @@ package enum LinkLoss: Equatable, Sendable {
 /// What happens to a protection, from outside the machine. Each comes with the time.
 package enum ProtectEvent: Equatable, Sendable {
     /// The beginning; `plugWasClosed` if a predecessor's output is still held. Then `imageElsewhere` says that the
-    /// image it is held for is at another standby than ours, and `recordedAloneAfter` is the longest alone-after that
-    /// an image may trust.
-    case start(plugWasClosed: Bool, imageElsewhere: Bool = false, recordedAloneAfter: TimeSpan? = nil)
+    /// image it is held for is, or may be, at another standby than ours, and `recordedAloneAfter` is the longest
+    /// alone-after that an image may trust. `outdatedBy`: this copy may not run any more, that generation does.
+    case start(
+        plugWasClosed: Bool,
+        imageElsewhere: Bool = false,
+        recordedAloneAfter: TimeSpan? = nil,
+        outdatedBy: UInt64? = nil
+    )
     case connected
     case linkLost(LinkLoss)
     case received(Message)
@@ -103,6 +108,8 @@ package enum ProtectEffect: Equatable, Sendable {
     case storeGeneration(UInt64)
     /// Write down, durably, that no image trusts a longer alone-after than ours any more.
     case storeAloneAfter
+    /// Write down, durably, that this copy may not run any more: a standby runs `generation`.
+    case storeOutdated(by: UInt64)
     case report(ProtectReport)
     case finish(ProtectResult)
 }

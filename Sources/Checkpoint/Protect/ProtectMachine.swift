@@ -121,8 +121,9 @@ package struct ProtectMachine {
         guard !finished else { return }
         noticeLateness(now)
         switch event {
-        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter):
+        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter, let outdatedBy):
             if plugWasClosed { takeOver(imageElsewhere: imageElsewhere, recordedAloneAfter) }
+            if let outdatedBy { stayOutdated(by: outdatedBy, &effects) }
             // A predecessor may have echoed its standby's heartbeats until this moment.
             aloneBasis = now
             if mayConnect { connect(now, &effects) }

@@ -15,7 +15,7 @@ package final class ProtectEngine: @unchecked Sendable {
     let output: any OutputBuffer
     let options: ProtectOptions
     let log: Logger
-    private let records: GenerationStore
+    let records: GenerationStore
     private let start: PrimaryStart
     private let identity: PrimaryIdentity
 
@@ -30,7 +30,9 @@ package final class ProtectEngine: @unchecked Sendable {
     private var harvester: Harvester
     private var tee: StreamTee?
     private var unstoredGeneration: UInt64?
-    private var retryStoreAt = Instant(nanoseconds: 0)
+    var retryStoreAt = Instant(nanoseconds: 0)
+    /// The generation that outdated this copy, while the record does not say so.
+    var unstoredOutdated: UInt64?
 
     private var heldAt = Instant(nanoseconds: 0)
     var pauseBegan = Instant(nanoseconds: 0)
@@ -110,8 +112,9 @@ package final class ProtectEngine: @unchecked Sendable {
         dispatch(
             .start(
                 plugWasClosed: output.wasClosed,
-                imageElsewhere: start.otherStandby != nil,
-                recordedAloneAfter: start.recordedAloneAfter
+                imageElsewhere: start.imageElsewhere,
+                recordedAloneAfter: start.recordedAloneAfter,
+                outdatedBy: start.outdatedBy
             )
         )
         while true {
@@ -133,6 +136,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 dispatch(.guestEnded(end))
             }
             if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
+            retryStoreOutdated()
             retryOrder()
             dispatch(.tick)
             pump()
@@ -265,6 +269,7 @@ package final class ProtectEngine: @unchecked Sendable {
         case .dropAll: order(.dropAll)
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter: storeAloneAfter()
+        case .storeOutdated(let generation): storeOutdated(generation)
         case .report(let report): ProtectReporting.log(report, standby: options.standby, log)
         case .finish(let result): self.result = result
         }

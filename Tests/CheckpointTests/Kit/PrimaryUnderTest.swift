@@ -49,12 +49,15 @@ final class PrimaryUnderTest {
     let standby: Int
     /// What the durable record says: the longest alone-after, and whose image output is held for.
     private(set) var recorded: (aloneAfter: TimeSpan, standby: Int)
+    /// What the durable record says of this copy's being outdated.
+    private(set) var outdatedBy: UInt64?
 
     private var buffer = EffectBuffer<ProtectEffect>()
     private var events: [ProtectEvent] = []
     private(set) var asksToSuspend = false
     private(set) var syncRound: UInt64?
     private var unstored: UInt64?
+    private var unstoredOutdated: UInt64?
     private var retryStoreAt = Instant(nanoseconds: 0)
     private var harvestWasWhole = false
     private var mustResume = false
@@ -109,6 +112,7 @@ final class PrimaryUnderTest {
         // What the daemon's record keeps, and writes before it says hello.
         let old = predecessor.recorded
         imageElsewhere = plug.holds && old.standby != standby
+        outdatedBy = plug.holds ? predecessor.outdatedBy : nil
         self.aloneAfter = plug.holds ? max(old.aloneAfter, settings.aloneAfter) : settings.aloneAfter
         recorded = (self.aloneAfter, imageElsewhere ? old.standby : standby)
         self.now = now
@@ -122,7 +126,8 @@ final class PrimaryUnderTest {
             .start(
                 plugWasClosed: plug.holds,
                 imageElsewhere: imageElsewhere,
-                recordedAloneAfter: plug.holds ? aloneAfter : nil
+                recordedAloneAfter: plug.holds ? aloneAfter : nil,
+                outdatedBy: outdatedBy
             )
         )
     }
@@ -171,6 +176,7 @@ final class PrimaryUnderTest {
         answerSuspend()
         if result != nil, resumeOwed, !resumeFails { (isSuspended, resumeOwed) = (false, false) }
         if let unstored, now >= retryStoreAt { store(unstored) }
+        if let unstoredOutdated, !storeFails { (outdatedBy, self.unstoredOutdated) = (unstoredOutdated, nil) }
         dispatch(.tick)
         if syncRound != nil, connection != nil {
             syncRound = nil
@@ -294,12 +300,15 @@ final class PrimaryUnderTest {
         case .absorb: plug.absorb()
         case .releaseAll:
             if !mayReleaseAll { breaks("everything released without permission") }
+            if outdatedBy != nil { breaks("an outdated copy's output released") }
             plug.releaseAll(at: output)
-        case .dropAll: break
+        case .dropAll: plug.dropAll()
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter:
             if mustResume || isSuspended { breaks("the record is written within a pause") }
             recorded = (settings.aloneAfter, standby)
+        case .storeOutdated(let generation):
+            if storeFails { unstoredOutdated = generation } else { outdatedBy = generation }
         case .report(let report): reports.append(report)
         case .finish(let result):
             self.result = result
