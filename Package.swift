@@ -34,15 +34,25 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .target(name: "CKernels"),
+        // Headers only: the libraries are loaded at run time.
+        .target(name: "CXen"),
+        .systemLibrary(
+            name: "CNetlink",
+            pkgConfig: "libnl-route-3.0",
+            providers: [.apt(["libnl-route-3-dev"])]
+        ),
         room("SystemSupport", ["CLinux"]),
         room("XenStream"),
         room("Checkpoint", ["CKernels", "XenStream"]),
         room("Transport", ["Checkpoint", "SystemSupport"]),
         room("EmbeddedHost", ["Checkpoint", "XenStream", "SystemSupport"]),
+        room("NetBuffer", ["CNetlink", "Checkpoint", "SystemSupport"]),
+        room("XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
         room(
             "Daemon",
             [
-                "Checkpoint", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
+                "Checkpoint", "EmbeddedHost", "NetBuffer", "SystemSupport", "Transport", "XenHost",
+                "XenStream",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -53,7 +63,7 @@ let package = Package(
         .executableTarget(
             name: "remusd",
             dependencies: [
-                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "XenStream",
+                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "XenHost", "XenStream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -63,6 +73,8 @@ let package = Package(
         tests(of: "Checkpoint", ["CKernels", "XenStream"]),
         tests(of: "SystemSupport"),
         tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport", "XenStream"]),
+        tests(of: "NetBuffer", ["Checkpoint", "SystemSupport"]),
+        tests(of: "XenHost", ["Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport"]),
     ]
 )

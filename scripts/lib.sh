@@ -9,12 +9,12 @@ cache="${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/remusd"
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
-# need_packages COMMAND=PACKAGE...: installs the Debian packages of the commands that are missing, when root; says
-# which they are otherwise.
+# need_packages COMMAND=PACKAGE... | FILE=PACKAGE...: installs the Debian packages of the commands, and of the files with
+# absolute paths, that are missing, when root; says which they are otherwise.
 need_packages() {
     local pair missing=()
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+        command -v "${pair%%=*}" >/dev/null || [[ -e ${pair%%=*} ]] || missing+=("${pair#*=}")
     done
     [[ ${#missing[@]} -eq 0 ]] && return 0
     if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
@@ -38,6 +38,12 @@ need_swift() {
         say "needs Swift 6.3 or newer, this is $version: https://www.swift.org/install/linux/"
         return 1
     fi
+}
+
+# need_headers: what the build needs of C libraries: Xen's headers (its libraries are loaded at run time), and libnl.
+need_headers() {
+    need_packages /usr/include/xenguest.h=libxen-dev /usr/include/libnl3/netlink/netlink.h=libnl-3-dev \
+        /usr/include/libnl3/netlink/route/qdisc/plug.h=libnl-route-3-dev
 }
 
 # scratch_path: where SwiftPM builds: one folder for each manifest and toolchain, shared by all clones.
