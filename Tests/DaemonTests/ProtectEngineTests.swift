@@ -65,7 +65,7 @@ import Transport
         let output = FakeOutput(wasClosed: true)
         let engine = try engine(output, outdatedBy: 6)
         engine.requestUnprotect()
-        #expect(engine.run() == .nothingToDrop(.unprotect))
+        #expect(engine.run() == .outdated(.unprotect))
         #expect(output.done == ["dropAll"])
     }
 

@@ -70,6 +70,8 @@ package enum ProtectResult: Equatable, Sendable {
     case ended(PlannedEndReason, PlannedEndAnswer)
     /// There was no image to drop.
     case nothingToDrop(PlannedEndReason)
+    /// This copy may not run any more, the guest is active elsewhere: what it says stays dropped.
+    case outdated(PlannedEndReason)
     /// The standby did not answer for `aloneAfter`: its image is outdated by our generation.
     case unanswered(PlannedEndReason)
     /// The standby will not have this guest, and never had.
@@ -90,7 +92,7 @@ package enum ProtectEffect: Equatable, Sendable {
     case stopTracking
     /// Send the dirty pages while the guest runs; with `whole`, begin a new stream and send all of memory.
     case syncRound(epoch: UInt64, whole: Bool)
-    /// The connection broke: what was sent without being committed is dirty again.
+    /// The connection broke: what was sent without being committed is dirty again, and a round on its way ends.
     case requeueSentPages
 
     case suspend(deadline: Instant)

@@ -154,7 +154,7 @@ extension ProtectMachine {
         stayOutdated(by: refusal.generation, &effects)
         effects.append(.stopTracking)
         loseLink(.refused(refusal), now, &effects)
-        if let ending, !ending.thenRetry { return finish(.nothingToDrop(ending.reason), &effects) }
+        if let ending, !ending.thenRetry { return finish(.outdated(ending.reason), &effects) }
         ending = nil
     }
 

@@ -41,6 +41,8 @@ enum ProtectReporting {
             "\(words(reason)); the standby dropped its image at generation \(generation + 1)"
         case .ended(let reason, .kept): "\(words(reason)); the standby keeps its image for remusd activate"
         case .nothingToDrop(let reason): "\(words(reason)); the standby had no image that could be activated"
+        case .outdated(let reason):
+            "\(words(reason)); the guest is active elsewhere, and what this outdated copy says stays dropped: stop it"
         case .unanswered(.crashed):
             "the guest crashed and the standby does not answer; its image there is the newest: remusd activate"
         case .unanswered(let reason):

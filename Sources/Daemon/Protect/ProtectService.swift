@@ -144,7 +144,7 @@ package final class ProtectService: Sendable {
             return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
         case .ended(_, .kept): return UnprotectReply(outcome: .ended, peer: "image kept")
         case .unanswered: return UnprotectReply(outcome: .alone, message: text(of: result))
-        case .nothingToDrop, .refused, .failed:
+        case .nothingToDrop, .outdated, .refused, .failed:
             return UnprotectReply(outcome: .ended, message: text(of: result))
         }
     }
@@ -227,7 +227,7 @@ package final class ProtectService: Sendable {
         case .alone:
             reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
         case .outdated:
-            reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped")
+            reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped: stop it")
         case .splitBrain: reasons.append("SPLIT BRAIN: the guest is active at the standby too")
         case .ending: reasons.append("protection is ending")
         case .ended: reasons.append("protection has ended")

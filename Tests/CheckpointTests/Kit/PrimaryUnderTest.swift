@@ -30,6 +30,8 @@ final class PrimaryUnderTest {
     var storeFails = false
     var cutFails = false
     var resumeFails = false
+    /// Told of each effect before it is carried out.
+    var onEffect: ((ProtectEffect) -> Void)?
 
     private(set) var effects: [ProtectEffect] = []
     private(set) var reports: [ProtectReport] = []
@@ -252,6 +254,7 @@ final class PrimaryUnderTest {
     private func perform(_ effect: ProtectEffect) {
         if result != nil { breaks("\(effect) after the end") }
         effects.append(effect)
+        onEffect?(effect)
         if mustResume { checkAfterCut(effect) }
         switch effect {
         case .connect:
@@ -279,7 +282,7 @@ final class PrimaryUnderTest {
         case .syncRound(let epoch, let whole):
             if whole { pieceOn = nil }
             syncRound = epoch
-        case .requeueSentPages: pieceOn = nil
+        case .requeueSentPages: (pieceOn, syncRound) = (nil, nil)
         case .suspend:
             if let closed = plug.closed { breaks("a suspend while epoch \(closed.epoch) is un-acknowledged") }
             if imageElsewhere { breaks("a checkpoint while an image elsewhere may be activated") }

@@ -41,7 +41,7 @@ import Testing
         let first = outdated()
         let second = PrimaryUnderTest(after: first, session: 100, at: first.now)
         second.dispatch(.unprotectRequested)
-        #expect(second.result == .nothingToDrop(.unprotect))
+        #expect(second.result == .outdated(.unprotect))
         #expect(!second.has(.releaseAll) && second.visible == first.visible)
     }
 
