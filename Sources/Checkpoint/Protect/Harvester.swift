@@ -126,7 +126,7 @@ package struct Harvester: ~Copyable {
             try staging.stageCheckpoint(of: guest)
             return .whole(pages: staging.pages)
         } catch {
-            return .failed(error.description)
+            return error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
         }
     }
 

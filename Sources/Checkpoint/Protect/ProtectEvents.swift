@@ -7,6 +7,8 @@ package enum HarvestResult: Equatable, Sendable {
     /// The dirty pages do not fit into staging.
     case overCapacity(pages: Int)
     case failed(String)
+    /// What is dirty is no longer known (`GuestError.voidsTracking`).
+    case trackingLost(String)
 }
 
 /// Why a connection is gone.
@@ -49,7 +51,8 @@ package enum ProtectEvent: Equatable, Sendable {
     case received(Message)
     /// The pages of a sync round were sent.
     case syncRoundSent(pages: Int)
-    case suspendFinished(SuspendOutcome)
+    /// `since`: when the guest stopped, if that was before this event.
+    case suspendFinished(SuspendOutcome, since: Instant? = nil)
     case harvested(HarvestResult)
     case cut
     case resumed
@@ -58,6 +61,8 @@ package enum ProtectEvent: Equatable, Sendable {
     case generationStored(UInt64)
     /// The hypervisor failed an effect other than `resume`, or the plug a cut. Releases are the engine's to repeat.
     case failed(String)
+    /// What is dirty is no longer known (`GuestError.voidsTracking`).
+    case trackingLost(String)
     case guestEnded(GuestEnd)
     case unprotectRequested
     /// Only time passed.
@@ -125,6 +130,8 @@ package enum ProtectReport: Equatable, Sendable {
     case checkpointAbandoned(epoch: UInt64, String)
     case suspendRefused
     case operationFailed(String)
+    /// All of memory has to be sent again.
+    case trackingLost(String)
     case wentAlone(generation: UInt64)
     case imageDropped
     case outdated(generation: UInt64)

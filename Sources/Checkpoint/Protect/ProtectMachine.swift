@@ -131,13 +131,15 @@ package struct ProtectMachine {
         case .linkLost(let loss): linkLost(loss, now, &effects)
         case .received(let message): received(message, now, &effects)
         case .syncRoundSent(let pages): syncRoundSent(pages, now, &effects)
-        case .suspendFinished(let outcome): suspendFinished(outcome, now, &effects)
+        case .suspendFinished(let outcome, let since):
+            suspendFinished(outcome, since: since ?? now, now, &effects)
         case .harvested(let result): harvested(result, now, &effects)
         case .cut: wasCut(now, &effects)
         case .resumed: resumed(now, &effects)
         case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
+        case .trackingLost(let reason): trackingLost(reason, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)
         case .unprotectRequested: beginEnding(.unprotect, now, &effects)
         case .tick: break

@@ -281,8 +281,12 @@ package final class ProtectEngine: @unchecked Sendable {
         } catch {
             // A guest that is gone fails everything; its end is an event of its own.
             if guestEndSeen || guest.ended() != nil { return }
-            events.append(.failed(error.description))
+            events.append(Self.event(of: error))
         }
+    }
+
+    private static func event(of error: GuestError) -> ProtectEvent {
+        error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
     }
 
     private func connect() {
@@ -369,7 +373,7 @@ package final class ProtectEngine: @unchecked Sendable {
             }
         } catch {
             harvester.endSync()
-            if guest.ended() == nil { dispatch(.failed(error.description)) }
+            if guest.ended() == nil { dispatch(Self.event(of: error)) }
             return false
         }
     }
@@ -379,6 +383,7 @@ package final class ProtectEngine: @unchecked Sendable {
             try guest.requestSuspend()
             suspendDeadline = deadline
         } catch {
+            if error.voidsTracking { return events.append(.trackingLost(error.description)) }
             log.warning("the guest cannot be suspended: \(error)")
             events.append(.suspendFinished(.refused))
         }
@@ -391,6 +396,11 @@ package final class ProtectEngine: @unchecked Sendable {
         do throws(GuestError) {
             outcome = try guest.suspendOutcome()
         } catch {
+            if error.voidsTracking {
+                suspendDeadline = nil
+                pauseBegan = now
+                return dispatch(.trackingLost(error.description))
+            }
             log.warning("the guest cannot be suspended: \(error)")
             outcome = .refused
         }
@@ -400,8 +410,8 @@ package final class ProtectEngine: @unchecked Sendable {
         }
         guard let outcome else { return }
         suspendDeadline = nil
-        pauseBegan = now
-        dispatch(.suspendFinished(outcome))
+        pauseBegan = min(guest.suspendedSince ?? now, now)
+        dispatch(.suspendFinished(outcome, since: pauseBegan))
     }
 
     private func harvest(_ deadline: Instant) {

@@ -15,6 +15,8 @@ enum ProtectReporting {
             log.warning("checkpoint abandoned, the guest runs on: \(reason)", metadata: ["epoch": "\(epoch)"])
         case .suspendRefused: log.warning("the guest does not suspend; its output stays held")
         case .operationFailed(let reason): log.error("\(reason)")
+        case .trackingLost(let reason):
+            log.error("all of memory is sent again, output stays held meanwhile: \(reason)")
         case .wentAlone(let generation):
             log.critical(
                 "UNPROTECTED: nobody answered, the guest goes on alone; the standby's image is outdated",

@@ -214,6 +214,14 @@ final class PrimaryUnderTest {
         dispatch(.suspendFinished(.suspended))
     }
 
+    /// It suspends, and that is noticed later.
+    func suspends(since: Instant, tellingAfter delay: TimeSpan) {
+        asksToSuspend = false
+        isSuspended = true
+        now = now + delay
+        dispatch(.suspendFinished(.suspended, since: since))
+    }
+
     func loseConnection(_ loss: LinkLoss = .reset("cut")) {
         connection = nil
         syncRound = nil
