@@ -28,7 +28,7 @@ struct ProtectCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The guest: embedded:NAME.", transform: { try GuestReference($0) })
+    @Argument(help: "The guest: a name, domid or UUID of Xen's, or embedded:NAME.", transform: { try GuestReference($0) })
     var guest: GuestReference
 
     @Option(
@@ -115,16 +115,22 @@ struct ProtectCommand: ParsableCommand {
     }
 
     func run() throws {
-        if detach { return try runDetached() }
+        let target: GuestTarget
+        do {
+            target = try guest.find()
+        } catch {
+            throw Console.failure("\(error)", code: Exit.unavailable)
+        }
+        if detach { return try runDetached(target.name) }
         Signals.ignore([SIGPIPE])
         Log.bootstrap()
-        let paths = try Console.paths(for: guest.name, creating: true)
+        let paths = try Console.paths(for: target.name, creating: true)
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
         do {
-            protection = try ProtectService(guest, options, paths: paths)
+            protection = try ProtectService(target, options, paths: paths)
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
         } catch let error as RecordError {
@@ -139,15 +145,15 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: Exit.unavailable)
         }
-        try finish(result, protection.text(of: result))
+        try finish(result, protection.text(of: result), target.name)
     }
 
-    private func finish(_ result: ProtectResult, _ text: String) throws {
+    private func finish(_ result: ProtectResult, _ text: String, _ name: GuestName) throws {
         switch result {
         case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .failed:
-            throw Console.failure("\(guest.name): \(text)", code: 1)
-        case .ended, .nothingToDrop: Console.put("\(guest.name): \(text)\n")
-        case .unanswered, .refused: throw Console.failure("\(guest.name): \(text)", code: Exit.tryAgain)
+            throw Console.failure("\(name): \(text)", code: 1)
+        case .ended, .nothingToDrop: Console.put("\(name): \(text)\n")
+        case .unanswered, .refused: throw Console.failure("\(name): \(text)", code: Exit.tryAgain)
         }
     }
 
@@ -165,10 +171,10 @@ struct ProtectCommand: ParsableCommand {
 
     // MARK: In the background
 
-    private func runDetached() throws {
-        let paths = try Console.paths(for: guest.name, creating: true)
+    private func runDetached(_ name: GuestName) throws {
+        let paths = try Console.paths(for: name, creating: true)
         let pid: Int32
-        let log = paths.primaryLog(guest.name)
+        let log = paths.primaryLog(name)
         do {
             let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
             guard raw >= 0 else { throw SystemError("write \(log)") }
@@ -183,7 +189,7 @@ struct ProtectCommand: ParsableCommand {
         }
         let process = try? ProcessHandle(pid: pid)
         let deadline = Clock.monotonic + timeout.nanoseconds
-        let client = ControlClient(path: try paths.primarySocket(guest.name))
+        let client = ControlClient(path: try paths.primarySocket(name))
         while true {
             if process?.hasEnded ?? true {
                 let code = ChildProcess.reap(pid).map { ($0 >> 8) & 0xFF } ?? 1
@@ -195,12 +201,12 @@ struct ProtectCommand: ParsableCommand {
             }
             if let status = try? client.get("/v1/status", as: [GuestStatus].self).first {
                 if wait == nil || status.state == .protected {
-                    return Console.put("protecting \(guest.name) in the background: pid \(pid), log \(log)\n")
+                    return Console.put("protecting \(name) in the background: pid \(pid), log \(log)\n")
                 }
             }
             guard Clock.monotonic < deadline else {
                 throw Console.failure(
-                    "\(guest.name) is not protected after \(timeout); pid \(pid) goes on trying: 'remusd status \(guest.name)', log \(log)",
+                    "\(name) is not protected after \(timeout); pid \(pid) goes on trying: 'remusd status \(name)', log \(log)",
                     code: Exit.tryAgain
                 )
             }
