@@ -33,6 +33,20 @@ package struct Paths: Equatable, Sendable {
         _ = try Self.checkSocket(runtime + "/primary-x.sock")
     }
 
+    /// Whether what is in the runtime directory can be seen. One that is missing is empty.
+    /// - Throws: `PathError` for something else than a directory, and for one that this user may not look into: nobody
+    ///   there, as far as he could tell, would be a wrong answer.
+    package func check() throws(PathError) {
+        // With the slash at its end a name is a directory or an error.
+        guard faccessat(AT_FDCWD, runtime + "/", R_OK | X_OK, AT_EACCESS) != 0 else { return }
+        let code = errno
+        if code == ENOENT { return }
+        throw PathError(
+            path: runtime,
+            reason: "\(String(cString: strerror(code))); set REMUSD_RUNTIME_DIR, or become its owner"
+        )
+    }
+
     /// The value of an environment variable of this process.
     package static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 

@@ -43,7 +43,7 @@ enum Console {
         do {
             let paths = try Paths()
             if let guest { _ = try paths.primarySocket(guest) }
-            if creating { try paths.create() }
+            if creating { try paths.create() } else { try paths.check() }
             return paths
         } catch {
             throw failure("\(error)", code: Exit.configuration)

@@ -115,7 +115,7 @@ private final class Playground {
             #expect(!isSuspended)
             return []
         case .disconnect, .send, .startTracking, .stopTracking, .requeueSentPages, .absorb, .dropAll,
-            .storeAloneAfter,
+            .storeAloneAfter, .storeOutdated,
             .report:
             return []
         }

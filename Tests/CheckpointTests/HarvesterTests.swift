@@ -189,6 +189,22 @@ private final class MemoryGuest: ProtectedGuest {
         pair.expectEqual()
     }
 
+    @Test func aRoundThatBeganOnALostConnectionEndsWithIt() throws {
+        let pair = try Pair(pages: 64)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        pair.guest.write(5, 5)
+        try pair.harvester.beginSync(epoch: 1, whole: false)
+        pair.harvester.requeueSentPages()
+        let isSyncing = pair.harvester.isSyncing
+        #expect(!isSyncing)
+        let step = try pair.harvester.nextSyncStep()
+        #expect(step == nil)
+        #expect(try pair.checkpoint(1) == .whole(pages: 1))
+        pair.expectEqual()
+    }
+
     @Test func moreThanStagingHoldsIsSaidAndNotStaged() throws {
         let pair = try Pair(pages: 2048, staging: Staging.batch)
         try pair.harvester.startTracking()

@@ -97,6 +97,41 @@ import XenStream
         #expect(start == PrimaryStart(generation: 5, recordedAloneAfter: .seconds(expected)))
     }
 
+    @Test func heldOutputWithoutARecordIsHeldForAStandbyThatNobodyKnows() throws {
+        let directory = try TemporaryDirectory()
+        // However often protect is started anew.
+        for _ in 0..<2 {
+            let start = try store(directory, aloneAfter: 3).0.begin(plugWasClosed: true)
+            #expect(start.imageElsewhere && start.otherStandby == nil)
+            #expect(start.recordedAloneAfter == .seconds(10))
+            #expect(try record(directory).peer == nil)
+        }
+        let (last, _, _) = try store(directory, aloneAfter: 3)
+        let start = try last.begin(plugWasClosed: true)
+        try last.store(start.generation + 1)
+        #expect(try record(directory).peer == "127.0.0.1:1")
+        #expect(try !store(directory).0.begin(plugWasClosed: true).imageElsewhere)
+        // Nothing is held.
+        let fresh = try TemporaryDirectory()
+        #expect(try store(fresh).0.begin(plugWasClosed: false) == PrimaryStart(generation: 1))
+    }
+
+    @Test func anOutdatedCopyStaysOutdatedWhileItsOutputIsNotFree() throws {
+        let directory = try TemporaryDirectory()
+        let (first, _, _) = try store(directory)
+        #expect(try first.begin(plugWasClosed: false).outdatedBy == nil)
+        try first.storeOutdated(by: 6)
+        try first.storeAloneAfter()
+        for port in [UInt16(1), 2] {
+            let start = try store(directory, port: port).0.begin(plugWasClosed: true)
+            #expect(start.outdatedBy == 6 && start.imageElsewhere == (port == 2))
+            #expect(try record(directory).outdatedBy == 6)
+        }
+        // The outdated copy is gone: this guest is another one.
+        #expect(try store(directory).0.begin(plugWasClosed: false).outdatedBy == nil)
+        #expect(try record(directory).outdatedBy == nil)
+    }
+
     @Test func anotherGuestsRecordSaysNothingOfThisOne() throws {
         let directory = try TemporaryDirectory()
         let (store, paths, name) = try store(directory, port: 2, aloneAfter: 3)
@@ -110,7 +145,10 @@ import XenStream
             aloneAfterMs: 90_000
         ).store(at: paths.primaryRecord(name))
         let start = try store.begin(plugWasClosed: true)
-        #expect(start == PrimaryStart(generation: 1, recordedAloneAfter: .seconds(10)))
+        #expect(
+            start
+                == PrimaryStart(generation: 1, imageElsewhere: true, recordedAloneAfter: .seconds(10))
+        )
     }
 
     @Test func risesWithEachProtect() throws {

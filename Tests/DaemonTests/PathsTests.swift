@@ -42,6 +42,19 @@ import Testing
         #expect(error?.reason.contains("REMUSD_RUNTIME_DIR") == true)
     }
 
+    @Test func whatCannotBeLookedIntoIsNotEmpty() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("", to: "file")
+        #expect(throws: Never.self) { try Paths(runtime: directory.file("none"), state: "/s").check() }
+        #expect(throws: Never.self) { try Paths(runtime: directory.path, state: "/s").check() }
+        for path in ["file", "file/below"] {
+            let error = #expect(throws: PathError.self) {
+                try Paths(runtime: directory.file(path), state: "/s").check()
+            }
+            #expect(error?.description.contains("REMUSD_RUNTIME_DIR") == true)
+        }
+    }
+
     @Test func createsPrivateDirectoriesAndFindsGuests() throws {
         let directory = try TemporaryDirectory()
         let paths = Paths(runtime: directory.file("run/x"), state: directory.file("state"))

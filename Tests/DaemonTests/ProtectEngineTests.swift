@@ -13,7 +13,11 @@ import Transport
 
     init() throws { directory = try TemporaryDirectory() }
 
-    private func engine(_ output: FakeOutput, otherStandby: String? = nil) throws -> ProtectEngine {
+    private func engine(
+        _ output: FakeOutput,
+        otherStandby: String? = nil,
+        outdatedBy: UInt64? = nil
+    ) throws -> ProtectEngine {
         // Nobody listens at a port that was free a moment ago.
         let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
         var options = ProtectOptions(standby: try TCP.localAddress(of: listener))
@@ -31,6 +35,8 @@ import Transport
         )
         var start = try records.begin(plugWasClosed: false)
         start.otherStandby = otherStandby
+        start.imageElsewhere = otherStandby != nil
+        start.outdatedBy = outdatedBy
         return try ProtectEngine(
             guest: guest,
             output: output,
@@ -53,6 +59,14 @@ import Transport
         #expect(!engine.snapshot.outputOwed)
         let record = try PrimaryRecord.load(from: directory.file("primary-web1.json"))
         #expect(record?.generation == 2)
+    }
+
+    @Test func anOutdatedCopyIsDroppedAndNeverReleased() throws {
+        let output = FakeOutput(wasClosed: true)
+        let engine = try engine(output, outdatedBy: 6)
+        engine.requestUnprotect()
+        #expect(engine.run() == .outdated(.unprotect))
+        #expect(output.done == ["dropAll"])
     }
 
     @Test func outputOfAGuestThatIsGoneIsNotTriedForLong() throws {

@@ -316,7 +316,60 @@ def another_standby(rig, seed):
     traffic.audit(answer["address"])
 
 
+def outdated_again(rig, seed):
+    """An outdated copy stays silent, protected anew with nobody to ask, and unprotected too."""
+    primary, standby = rig.host("p"), rig.host("s")
+    daemon = standby.standby()
+    guest = primary.guest("web1")
+    relay = Relay(daemon.address)
+    rig.closers.append(relay.stop)
+    protection = primary.protect("web1", relay.address)
+    primary.protected("web1")
+    traffic = Traffic(guest.address, seed)
+    traffic.flows()
+    traffic.finish()
+    relay.open.clear()
+    # A false word: the primary is only cut off.
+    answer = standby.activate("web1", "--confirm-fenced", socket.gethostname(), "--listen", "127.0.0.1:0")
+    expect(answer, 0)
+    relay.open.set()
+    primary.reach("web1", "primary", "the copy to be outdated", lambda s: s["state"] == "outdated", 10)
+    lose(protection)
+    relay.open.clear()
+    for _ in range(2):
+        protection = primary.protect("web1", relay.address, "--alone-after", "1500ms")
+        primary.reach("web1", "primary", "the copy to be outdated still", lambda s: s["state"] == "outdated", 10)
+        time.sleep(3)
+        status = primary.status("web1", "primary")
+        check(status["state"] == "outdated", "it stays so with nobody to ask: %s" % status["state"])
+        check(status["generation"] > 0 and any("OUTDATED" in reason for reason in status["reasons"]), status["reasons"])
+        expect(primary.run("unprotect", "web1"), 0)
+        protection.ended()
+    check(primary.embedded("web1")["plug"] == "dropping", "what it says is dropped still: %s" % primary.embedded("web1"))
+    traffic.audit(answer.json()["address"])
+
+
+def no_record(rig, seed):
+    """Output that was held when the record was lost does not go out on a word of a standby that never had an image."""
+    primary, standby, daemon, guest, protection = pair(rig)
+    traffic = Traffic(guest.address, seed)
+    traffic.flows()
+    traffic.finish()
+    lose(protection)
+    client = Connection(guest.address)
+    client.send(request("SET", "held", "1"))
+    os.unlink(os.path.join(primary.env["REMUSD_STATE_DIR"], "primary-web1.json"))
+    other = rig.host("o")
+    protection = primary.protect("web1", other.standby().address, "--alone-after", "1500ms")
+    status = primary.reach("web1", "primary", "protect to wait", lambda s: s["state"] == "peer-lost")
+    check(any("no record" in reason for reason in status["reasons"]), "it says why: %s" % status["reasons"])
+    check(client.receive(3) == [], "what was held stays held")
+    lose(guest, protection)
+    answer = expect(standby.activate("web1"), 0).json()
+    traffic.audit(answer["address"])
+
+
 CASES = [
     activate_is_idempotent, unconfirmed, dropped, address_in_use, maybe_older, tee_and_export, failback, two_guests,
-    second_of_a_kind, another_standby, memory_ceiling, in_the_background, guest_stop, redis_benchmark,
+    second_of_a_kind, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop, redis_benchmark,
 ]

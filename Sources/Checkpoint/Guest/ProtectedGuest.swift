@@ -23,10 +23,14 @@ package struct GuestError: Error, Equatable, Sendable, CustomStringConvertible {
     package let guest: String
     /// What failed and why, in words an operator can act on.
     package let reason: String
+    /// What was collected so far is not to be trusted any more: some page may have been written without being known
+    /// as dirty. Nothing less than all of memory, in a new session, makes a whole image again.
+    package let voidsTracking: Bool
 
-    package init(guest: String, reason: String) {
+    package init(guest: String, reason: String, voidsTracking: Bool = false) {
         self.guest = guest
         self.reason = reason
+        self.voidsTracking = voidsTracking
     }
 
     package var description: String { "guest \(guest): \(reason)" }
@@ -81,6 +85,9 @@ package protocol ProtectedGuest: AnyObject {
     func suspendOutcome() throws(GuestError) -> SuspendOutcome?
     /// Withdraws the request: the guest runs on, even if it has suspended meanwhile.
     func cancelSuspend()
+    /// Since when the guest has been suspended (`Clock.boot`), if that was noticeably before `suspendOutcome` told; nil:
+    /// just now. The longest pause counts from here.
+    var suspendedSince: Instant? { get }
 
     /// Appends the libxc records before the memory: policies, STATIC_DATA_END, PV's info and p2m frames.
     func writeStatic(into writer: inout StreamWriter) throws(GuestError)
@@ -98,6 +105,7 @@ package protocol ProtectedGuest: AnyObject {
 extension ProtectedGuest {
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }
+    package var suspendedSince: Instant? { nil }
 }
 
 /// What holds a guest's output until its epoch is committed (design, "A packet").

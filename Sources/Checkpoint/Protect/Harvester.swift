@@ -101,8 +101,10 @@ package struct Harvester: ~Copyable {
     /// Ends a round whose connection is gone.
     package mutating func endSync() { sync = nil }
 
-    /// What was sent without being committed is dirty again.
+    /// What was sent without being committed is dirty again. A round that began when its connection was gone already,
+    /// which its owner had not heard yet, must not go on over the next one.
     package mutating func requeueSentPages() {
+        sync = nil
         dirty.formUnion(sentLive)
         sentLive.removeAll()
     }
@@ -125,7 +127,7 @@ package struct Harvester: ~Copyable {
             try staging.stageCheckpoint(of: guest)
             return .whole(pages: staging.pages)
         } catch {
-            return .failed(error.description)
+            return error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
         }
     }
 

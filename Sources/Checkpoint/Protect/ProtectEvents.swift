@@ -7,6 +7,8 @@ package enum HarvestResult: Equatable, Sendable {
     /// The dirty pages do not fit into staging.
     case overCapacity(pages: Int)
     case failed(String)
+    /// What is dirty is no longer known (`GuestError.voidsTracking`).
+    case trackingLost(String)
 }
 
 /// Why a connection is gone.
@@ -36,15 +38,21 @@ package enum LinkLoss: Equatable, Sendable {
 /// What happens to a protection, from outside the machine. Each comes with the time.
 package enum ProtectEvent: Equatable, Sendable {
     /// The beginning; `plugWasClosed` if a predecessor's output is still held. Then `imageElsewhere` says that the
-    /// image it is held for is at another standby than ours, and `recordedAloneAfter` is the longest alone-after that
-    /// an image may trust.
-    case start(plugWasClosed: Bool, imageElsewhere: Bool = false, recordedAloneAfter: TimeSpan? = nil)
+    /// image it is held for is, or may be, at another standby than ours, and `recordedAloneAfter` is the longest
+    /// alone-after that an image may trust. `outdatedBy`: this copy may not run any more, that generation does.
+    case start(
+        plugWasClosed: Bool,
+        imageElsewhere: Bool = false,
+        recordedAloneAfter: TimeSpan? = nil,
+        outdatedBy: UInt64? = nil
+    )
     case connected
     case linkLost(LinkLoss)
     case received(Message)
     /// The pages of a sync round were sent.
     case syncRoundSent(pages: Int)
-    case suspendFinished(SuspendOutcome)
+    /// `since`: when the guest stopped, if that was before this event.
+    case suspendFinished(SuspendOutcome, since: Instant? = nil)
     case harvested(HarvestResult)
     case cut
     case resumed
@@ -53,6 +61,8 @@ package enum ProtectEvent: Equatable, Sendable {
     case generationStored(UInt64)
     /// The hypervisor failed an effect other than `resume`, or the plug a cut. Releases are the engine's to repeat.
     case failed(String)
+    /// What is dirty is no longer known (`GuestError.voidsTracking`).
+    case trackingLost(String)
     case guestEnded(GuestEnd)
     case unprotectRequested
     /// Only time passed.
@@ -65,6 +75,8 @@ package enum ProtectResult: Equatable, Sendable {
     case ended(PlannedEndReason, PlannedEndAnswer)
     /// There was no image to drop.
     case nothingToDrop(PlannedEndReason)
+    /// This copy may not run any more, the guest is active elsewhere: what it says stays dropped.
+    case outdated(PlannedEndReason)
     /// The standby did not answer for `aloneAfter`: its image is outdated by our generation.
     case unanswered(PlannedEndReason)
     /// The standby will not have this guest, and never had.
@@ -85,7 +97,7 @@ package enum ProtectEffect: Equatable, Sendable {
     case stopTracking
     /// Send the dirty pages while the guest runs; with `whole`, begin a new stream and send all of memory.
     case syncRound(epoch: UInt64, whole: Bool)
-    /// The connection broke: what was sent without being committed is dirty again.
+    /// The connection broke: what was sent without being committed is dirty again, and a round on its way ends.
     case requeueSentPages
 
     case suspend(deadline: Instant)
@@ -103,6 +115,8 @@ package enum ProtectEffect: Equatable, Sendable {
     case storeGeneration(UInt64)
     /// Write down, durably, that no image trusts a longer alone-after than ours any more.
     case storeAloneAfter
+    /// Write down, durably, that this copy may not run any more: a standby runs `generation`.
+    case storeOutdated(by: UInt64)
     case report(ProtectReport)
     case finish(ProtectResult)
 }
@@ -116,6 +130,8 @@ package enum ProtectReport: Equatable, Sendable {
     case checkpointAbandoned(epoch: UInt64, String)
     case suspendRefused
     case operationFailed(String)
+    /// All of memory has to be sent again.
+    case trackingLost(String)
     case wentAlone(generation: UInt64)
     case imageDropped
     case outdated(generation: UInt64)

@@ -13,6 +13,7 @@ extension ProtectMachine {
 
     mutating func suspendFinished(
         _ outcome: SuspendOutcome,
+        since: Instant,
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
@@ -32,9 +33,9 @@ extension ProtectMachine {
             suspendRefused = false
             // From suspend to suspend; a missed beat is not made up for.
             nextSuspend = suspendedAt + settings.interval
-            suspendedAt = now
+            suspendedAt = min(since, now)
             work = .harvesting
-            effects.append(.harvest(epoch: epoch, deadline: now + settings.maxPause))
+            effects.append(.harvest(epoch: epoch, deadline: suspendedAt + settings.maxPause))
         case .refused:
             work = .running
             nextSuspend = now + max(settings.interval, settings.suspendTimeout)
@@ -66,11 +67,26 @@ extension ProtectMachine {
         case .late: reason = "the pause reached \(settings.maxPause)"
         case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
         case .failed(let text): reason = text
+        case .trackingLost(let text): return trackingLost(text, now, &effects)
         }
         work = .resuming(thenSend: false)
         effects.append(.resume)
         effects.append(.report(.checkpointAbandoned(epoch: epoch, reason)))
         noteStall(now, &effects)
+    }
+
+    /// Nothing of this session can be continued: the guest runs on, its output stays held, and a new session begins with
+    /// all of memory. An older image is kept until that is whole.
+    mutating func trackingLost(
+        _ reason: String,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
+        if workIsInPause { effects.append(.resume) }
+        effects.append(.report(.trackingLost(reason)))
+        session += 1
+        forgetSession(&effects)
+        loseLink(.reset(reason), now, &effects)
     }
 
     /// No checkpoint could be made. Output cannot be held for ever: after `aloneAfter` protection ends, in two phases,

@@ -38,7 +38,8 @@ extension ProtectMachine {
         if ending?.thenRetry == false, reason == .unprotect || ending?.reason == reason { return }
         // What an earlier end said may have been heard, and its answer lost.
         ending = Ending(reason: reason, announcedAt: ending?.announcedAt)
-        guard plugClosed || link == .up, authority != .alone, authority != .splitBrain, authority != .outdated
+        if authority == .outdated { return finish(.outdated(reason), &effects) }
+        guard plugClosed || link == .up, authority != .alone, authority != .splitBrain
         else {
             // Nobody has an image that is not outdated already.
             return finish(.nothingToDrop(reason), &effects)

@@ -148,14 +148,21 @@ extension ProtectMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
-        authority = .outdated
         work = .idle
-        effects.append(.dropAll)
+        // Whoever protects this copy next must know, also where nobody can be asked.
+        effects.append(.storeOutdated(by: refusal.generation))
+        stayOutdated(by: refusal.generation, &effects)
         effects.append(.stopTracking)
-        effects.append(.report(.outdated(generation: refusal.generation)))
         loseLink(.refused(refusal), now, &effects)
-        if let ending, !ending.thenRetry { return finish(.nothingToDrop(ending.reason), &effects) }
+        if let ending, !ending.thenRetry { return finish(.outdated(ending.reason), &effects) }
         ending = nil
+    }
+
+    /// A grant is permanent, so only a person can let this copy go on.
+    mutating func stayOutdated(by generation: UInt64, _ effects: inout EffectBuffer<ProtectEffect>) {
+        authority = .outdated
+        effects.append(.dropAll)
+        effects.append(.report(.outdated(generation: generation)))
     }
 
     mutating func acknowledged(

@@ -123,8 +123,9 @@ package struct ProtectMachine {
         guard !finished else { return }
         noticeLateness(now)
         switch event {
-        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter):
+        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter, let outdatedBy):
             if plugWasClosed { takeOver(imageElsewhere: imageElsewhere, recordedAloneAfter) }
+            if let outdatedBy { stayOutdated(by: outdatedBy, &effects) }
             // A predecessor may have echoed its standby's heartbeats until this moment.
             aloneBasis = now
             if mayConnect { connect(now, &effects) }
@@ -132,13 +133,15 @@ package struct ProtectMachine {
         case .linkLost(let loss): linkLost(loss, now, &effects)
         case .received(let message): received(message, now, &effects)
         case .syncRoundSent(let pages): syncRoundSent(pages, now, &effects)
-        case .suspendFinished(let outcome): suspendFinished(outcome, now, &effects)
+        case .suspendFinished(let outcome, let since):
+            suspendFinished(outcome, since: since ?? now, now, &effects)
         case .harvested(let result): harvested(result, now, &effects)
         case .cut: wasCut(now, &effects)
         case .resumed: resumed(now, &effects)
         case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
+        case .trackingLost(let reason): trackingLost(reason, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)
         case .unprotectRequested: beginEnding(.unprotect, now, &effects)
         case .tick: break

@@ -2,7 +2,7 @@ import Checkpoint
 import Glibc
 import Logging
 
-/// What must not fail for good: orders to the output buffer, and the guest's resume.
+/// What must not fail for good: orders to the output buffer, the guest's resume, and the note that a copy is outdated.
 extension ProtectEngine {
     func resume() {
         do throws(GuestError) {
@@ -39,19 +39,38 @@ extension ProtectEngine {
         }
     }
 
+    func storeOutdated(_ generation: UInt64) {
+        do {
+            try records.storeOutdated(by: generation)
+            if unstoredOutdated != nil { log.notice("noted that this copy is outdated") }
+            unstoredOutdated = nil
+        } catch {
+            if unstoredOutdated == nil {
+                log.error("cannot note that generation \(generation) outdated this copy, yet: \(error)")
+            }
+            unstoredOutdated = generation
+            retryStoreAt = now + .seconds(1)
+        }
+    }
+
+    func retryStoreOutdated() {
+        if let generation = unstoredOutdated, now >= retryStoreAt { storeOutdated(generation) }
+    }
+
     /// The machine has finished: what it ordered and what failed is tried on for a bounded time.
     func finishOrders() {
         let aftermath = Aftermath(began: now)
-        while resumeOwed || orders.owed != nil {
+        while resumeOwed || orders.owed != nil || unstoredOutdated != nil {
             let guestHasEnded = guestEndSeen || guest.ended() != nil
             if guestHasEnded { resumeOwed = false }
-            guard resumeOwed || orders.owed != nil,
+            guard resumeOwed || orders.owed != nil || unstoredOutdated != nil,
                 aftermath.goesOn(at: now, guestHasEnded: guestHasEnded)
             else { break }
             publish(false)
             usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
             if resumeOwed { resume() }
             retryOrder()
+            retryStoreOutdated()
         }
         for words in Aftermath.words(
             owed: orders.owed,

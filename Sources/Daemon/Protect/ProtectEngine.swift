@@ -15,7 +15,7 @@ package final class ProtectEngine: @unchecked Sendable {
     let output: any OutputBuffer
     let options: ProtectOptions
     let log: Logger
-    private let records: GenerationStore
+    let records: GenerationStore
     private let start: PrimaryStart
     private let identity: PrimaryIdentity
 
@@ -30,7 +30,9 @@ package final class ProtectEngine: @unchecked Sendable {
     private var harvester: Harvester
     private var tee: StreamTee?
     private var unstoredGeneration: UInt64?
-    private var retryStoreAt = Instant(nanoseconds: 0)
+    var retryStoreAt = Instant(nanoseconds: 0)
+    /// The generation that outdated this copy, while the record does not say so.
+    var unstoredOutdated: UInt64?
 
     private var heldAt = Instant(nanoseconds: 0)
     var pauseBegan = Instant(nanoseconds: 0)
@@ -110,8 +112,9 @@ package final class ProtectEngine: @unchecked Sendable {
         dispatch(
             .start(
                 plugWasClosed: output.wasClosed,
-                imageElsewhere: start.otherStandby != nil,
-                recordedAloneAfter: start.recordedAloneAfter
+                imageElsewhere: start.imageElsewhere,
+                recordedAloneAfter: start.recordedAloneAfter,
+                outdatedBy: start.outdatedBy
             )
         )
         while true {
@@ -133,6 +136,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 dispatch(.guestEnded(end))
             }
             if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
+            retryStoreOutdated()
             retryOrder()
             dispatch(.tick)
             pump()
@@ -265,6 +269,7 @@ package final class ProtectEngine: @unchecked Sendable {
         case .dropAll: order(.dropAll)
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter: storeAloneAfter()
+        case .storeOutdated(let generation): storeOutdated(generation)
         case .report(let report): ProtectReporting.log(report, standby: options.standby, log)
         case .finish(let result): self.result = result
         }
@@ -276,8 +281,12 @@ package final class ProtectEngine: @unchecked Sendable {
         } catch {
             // A guest that is gone fails everything; its end is an event of its own.
             if guestEndSeen || guest.ended() != nil { return }
-            events.append(.failed(error.description))
+            events.append(Self.event(of: error))
         }
+    }
+
+    private static func event(of error: GuestError) -> ProtectEvent {
+        error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
     }
 
     private func connect() {
@@ -364,7 +373,7 @@ package final class ProtectEngine: @unchecked Sendable {
             }
         } catch {
             harvester.endSync()
-            if guest.ended() == nil { dispatch(.failed(error.description)) }
+            if guest.ended() == nil { dispatch(Self.event(of: error)) }
             return false
         }
     }
@@ -374,6 +383,7 @@ package final class ProtectEngine: @unchecked Sendable {
             try guest.requestSuspend()
             suspendDeadline = deadline
         } catch {
+            if error.voidsTracking { return events.append(.trackingLost(error.description)) }
             log.warning("the guest cannot be suspended: \(error)")
             events.append(.suspendFinished(.refused))
         }
@@ -386,6 +396,11 @@ package final class ProtectEngine: @unchecked Sendable {
         do throws(GuestError) {
             outcome = try guest.suspendOutcome()
         } catch {
+            if error.voidsTracking {
+                suspendDeadline = nil
+                pauseBegan = now
+                return dispatch(.trackingLost(error.description))
+            }
             log.warning("the guest cannot be suspended: \(error)")
             outcome = .refused
         }
@@ -395,8 +410,8 @@ package final class ProtectEngine: @unchecked Sendable {
         }
         guard let outcome else { return }
         suspendDeadline = nil
-        pauseBegan = now
-        dispatch(.suspendFinished(outcome))
+        pauseBegan = min(guest.suspendedSince ?? now, now)
+        dispatch(.suspendFinished(outcome, since: pauseBegan))
     }
 
     private func harvest(_ deadline: Instant) {

@@ -15,6 +15,8 @@ enum ProtectReporting {
             log.warning("checkpoint abandoned, the guest runs on: \(reason)", metadata: ["epoch": "\(epoch)"])
         case .suspendRefused: log.warning("the guest does not suspend; its output stays held")
         case .operationFailed(let reason): log.error("\(reason)")
+        case .trackingLost(let reason):
+            log.error("all of memory is sent again, output stays held meanwhile: \(reason)")
         case .wentAlone(let generation):
             log.critical(
                 "UNPROTECTED: nobody answered, the guest goes on alone; the standby's image is outdated",
@@ -41,6 +43,8 @@ enum ProtectReporting {
             "\(words(reason)); the standby dropped its image at generation \(generation + 1)"
         case .ended(let reason, .kept): "\(words(reason)); the standby keeps its image for remusd activate"
         case .nothingToDrop(let reason): "\(words(reason)); the standby had no image that could be activated"
+        case .outdated(let reason):
+            "\(words(reason)); the guest is active elsewhere, and what this outdated copy says stays dropped: stop it"
         case .unanswered(.crashed):
             "the guest crashed and the standby does not answer; its image there is the newest: remusd activate"
         case .unanswered(let reason):

@@ -63,12 +63,17 @@ package final class ProtectService: Sendable {
                 "dirty_tracking": "\(tracking)",
             ]
         )
-        if let other = start.otherStandby {
+        if start.outdatedBy != nil {
+            // The machine says so, loudly.
+        } else if start.imageElsewhere {
+            let other = start.otherStandby.map {
+                "the image at \($0) may still be activated; protect with --to \($0) again and unprotect there to go on sooner"
+            }
             log.warning(
                 """
-                output stays held, and \(options.standby) is not connected to yet: the image at \(other) may still be \
-                activated. The guest goes on after \(engine.snapshot.status.aloneAfter); sooner if it is protected \
-                with --to \(other) again and unprotected there first
+                output stays held, and \(options.standby) is not connected to yet: \
+                \(other ?? "no record says which standby has an image, and that may still be activated"). \
+                The guest goes on after \(engine.snapshot.status.aloneAfter)
                 """
             )
         } else if let recorded = start.recordedAloneAfter, recorded > options.settings.aloneAfter {
@@ -120,7 +125,7 @@ package final class ProtectService: Sendable {
             return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
         case .ended(_, .kept): return UnprotectReply(outcome: .ended, peer: "image kept")
         case .unanswered: return UnprotectReply(outcome: .alone, message: text(of: result))
-        case .nothingToDrop, .refused, .failed:
+        case .nothingToDrop, .outdated, .refused, .failed:
             return UnprotectReply(outcome: .ended, message: text(of: result))
         }
     }
@@ -188,8 +193,12 @@ package final class ProtectService: Sendable {
         case .suspendRefused: reasons.append("NOT PROTECTED: the guest does not suspend; its output is held")
         case .peerLost where machine.imageElsewhere:
             reasons.append(
-                "NOT PROTECTED: output is held because the image at \(start.otherStandby ?? "another standby") may "
-                    + "still be activated; wait, or protect with --to that standby again and unprotect there first"
+                start.otherStandby.map {
+                    "NOT PROTECTED: output is held because the image at \($0) may still be activated; wait, or protect "
+                        + "with --to that standby again and unprotect there first"
+                }
+                    ?? "NOT PROTECTED: output was held when protection began, and no record says for which standby's "
+                    + "image: that may still be activated"
             )
             if let at = machine.aloneAt {
                 reasons.append("goes on, and to \(options.standby), in \((at - now).rounded)")
@@ -199,7 +208,7 @@ package final class ProtectService: Sendable {
         case .alone:
             reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
         case .outdated:
-            reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped")
+            reasons.append("OUTDATED: the guest is active elsewhere; this copy's output is dropped: stop it")
         case .splitBrain: reasons.append("SPLIT BRAIN: the guest is active at the standby too")
         case .ending: reasons.append("protection is ending")
         case .ended: reasons.append("protection has ended")

@@ -11,10 +11,12 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package var generation: UInt64
     /// The last session's id, in hexadecimal.
     package var session: String?
-    /// The address of the standby whose image output is held for, or will be.
+    /// The address of the standby whose image output is held for, or will be; nil if nobody knows.
     package var peer: String?
     /// The longest alone-after that an image of the guest may trust, in milliseconds; nil in an older remusd's record.
     package var aloneAfterMs: UInt64?
+    /// The generation at which the guest was found active elsewhere: this copy may not run any more. Nil while it may.
+    package var outdatedBy: UInt64?
     /// RFC 3339, UTC; for people.
     package var updatedAt: String
 
@@ -40,6 +42,7 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package enum CodingKeys: String, CodingKey {
         case schema, guest, uuid, generation, session, peer
         case aloneAfterMs = "alone_after_ms"
+        case outdatedBy = "outdated_by"
         case updatedAt = "updated_at"
     }
 

@@ -120,10 +120,11 @@ package final class XenGuest: ProtectedGuest {
         let reading = try dirtyLog.read(into: &bitmap, isFinal: isSuspended)
         // A Linux that suspends writes: a bitmap without a bit is one that somebody switched off.
         if reading == .lost || suspension.isVoid || isSuspended && reading == .none {
-            try dirtyLog.start()
-            suspension.trackingRestarted()
-            try rescan()
-            wholeReadings = 1
+            let reason =
+                suspension.isVoid
+                ? "another tool suspended it, and may have read or switched off Xen's record of what it wrote"
+                : "Xen's record of what it wrote is \(reading == .lost ? "incomplete" : "empty: it was switched off")"
+            throw GuestError(guest: description.name, reason: reason, voidsTracking: true)
         }
         if wholeReadings > 0 {
             wholeReadings -= 1

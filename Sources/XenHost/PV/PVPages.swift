@@ -86,7 +86,12 @@ final class PVPages: GuestPages {
             whole = true
         }
         if whole, !frames.tablePages.isEmpty, try frames.currentTablePages() != frames.tablePages {
-            throw GuestError(guest: guest, reason: "it keeps its table of frames in other pages now")
+            // The stream has told where the table is, once for all.
+            throw GuestError(
+                guest: guest,
+                reason: "it keeps its table of frames in other pages now",
+                voidsTracking: true
+            )
         }
         isStale = false
     }

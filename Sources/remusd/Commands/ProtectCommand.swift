@@ -21,7 +21,8 @@ struct ProtectCommand: ParsableCommand {
               0   protection ended as planned (--detach: it goes on in the background)
               1   the guest crashed, or cannot be protected
               64  the command line makes no sense
-              69  no such guest runs here, or something else protects it already
+              69  no such guest runs here, something else protects it already, or its written pages cannot be found as \
+            REMUSD_DIRTY_TRACKING demands
               75  the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
             reached within --timeout; it goes on trying)
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
@@ -150,9 +151,10 @@ struct ProtectCommand: ParsableCommand {
 
     private func finish(_ result: ProtectResult, _ text: String, _ name: GuestName) throws {
         switch result {
-        case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .failed:
+        case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .outdated(.crashed),
+            .failed:
             throw Console.failure("\(name): \(text)", code: 1)
-        case .ended, .nothingToDrop: Console.put("\(name): \(text)\n")
+        case .ended, .nothingToDrop, .outdated: Console.put("\(name): \(text)\n")
         case .unanswered, .refused: throw Console.failure("\(name): \(text)", code: Exit.tryAgain)
         }
     }

@@ -29,6 +29,12 @@ struct FakePlug {
 
     mutating func absorb() { closed = nil }
 
+    /// What is dropped is never seen; a plug that drops counts as shut.
+    mutating func dropAll() {
+        closed = nil
+        holds = true
+    }
+
     mutating func releaseAll(at output: Int) {
         left = output
         closed = nil

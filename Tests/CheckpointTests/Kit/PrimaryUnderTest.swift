@@ -30,6 +30,8 @@ final class PrimaryUnderTest {
     var storeFails = false
     var cutFails = false
     var resumeFails = false
+    /// Told of each effect before it is carried out.
+    var onEffect: ((ProtectEffect) -> Void)?
 
     private(set) var effects: [ProtectEffect] = []
     private(set) var reports: [ProtectReport] = []
@@ -49,12 +51,15 @@ final class PrimaryUnderTest {
     let standby: Int
     /// What the durable record says: the longest alone-after, and whose image output is held for.
     private(set) var recorded: (aloneAfter: TimeSpan, standby: Int)
+    /// What the durable record says of this copy's being outdated.
+    private(set) var outdatedBy: UInt64?
 
     private var buffer = EffectBuffer<ProtectEffect>()
     private var events: [ProtectEvent] = []
     private(set) var asksToSuspend = false
     private(set) var syncRound: UInt64?
     private var unstored: UInt64?
+    private var unstoredOutdated: UInt64?
     private var retryStoreAt = Instant(nanoseconds: 0)
     private var harvestWasWhole = false
     private var mustResume = false
@@ -109,6 +114,7 @@ final class PrimaryUnderTest {
         // What the daemon's record keeps, and writes before it says hello.
         let old = predecessor.recorded
         imageElsewhere = plug.holds && old.standby != standby
+        outdatedBy = plug.holds ? predecessor.outdatedBy : nil
         self.aloneAfter = plug.holds ? max(old.aloneAfter, settings.aloneAfter) : settings.aloneAfter
         recorded = (self.aloneAfter, imageElsewhere ? old.standby : standby)
         self.now = now
@@ -122,7 +128,8 @@ final class PrimaryUnderTest {
             .start(
                 plugWasClosed: plug.holds,
                 imageElsewhere: imageElsewhere,
-                recordedAloneAfter: plug.holds ? aloneAfter : nil
+                recordedAloneAfter: plug.holds ? aloneAfter : nil,
+                outdatedBy: outdatedBy
             )
         )
     }
@@ -171,6 +178,7 @@ final class PrimaryUnderTest {
         answerSuspend()
         if result != nil, resumeOwed, !resumeFails { (isSuspended, resumeOwed) = (false, false) }
         if let unstored, now >= retryStoreAt { store(unstored) }
+        if let unstoredOutdated, !storeFails { (outdatedBy, self.unstoredOutdated) = (unstoredOutdated, nil) }
         dispatch(.tick)
         if syncRound != nil, connection != nil {
             syncRound = nil
@@ -204,6 +212,14 @@ final class PrimaryUnderTest {
         asksToSuspend = false
         isSuspended = true
         dispatch(.suspendFinished(.suspended))
+    }
+
+    /// It suspends, and that is noticed later.
+    func suspends(since: Instant, tellingAfter delay: TimeSpan) {
+        asksToSuspend = false
+        isSuspended = true
+        now = now + delay
+        dispatch(.suspendFinished(.suspended, since: since))
     }
 
     func loseConnection(_ loss: LinkLoss = .reset("cut")) {
@@ -246,6 +262,7 @@ final class PrimaryUnderTest {
     private func perform(_ effect: ProtectEffect) {
         if result != nil { breaks("\(effect) after the end") }
         effects.append(effect)
+        onEffect?(effect)
         if mustResume { checkAfterCut(effect) }
         switch effect {
         case .connect:
@@ -273,7 +290,7 @@ final class PrimaryUnderTest {
         case .syncRound(let epoch, let whole):
             if whole { pieceOn = nil }
             syncRound = epoch
-        case .requeueSentPages: pieceOn = nil
+        case .requeueSentPages: (pieceOn, syncRound) = (nil, nil)
         case .suspend:
             if let closed = plug.closed { breaks("a suspend while epoch \(closed.epoch) is un-acknowledged") }
             if imageElsewhere { breaks("a checkpoint while an image elsewhere may be activated") }
@@ -294,12 +311,15 @@ final class PrimaryUnderTest {
         case .absorb: plug.absorb()
         case .releaseAll:
             if !mayReleaseAll { breaks("everything released without permission") }
+            if outdatedBy != nil { breaks("an outdated copy's output released") }
             plug.releaseAll(at: output)
-        case .dropAll: break
+        case .dropAll: plug.dropAll()
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter:
             if mustResume || isSuspended { breaks("the record is written within a pause") }
             recorded = (settings.aloneAfter, standby)
+        case .storeOutdated(let generation):
+            if storeFails { unstoredOutdated = generation } else { outdatedBy = generation }
         case .report(let report): reports.append(report)
         case .finish(let result):
             self.result = result

@@ -90,7 +90,12 @@ final class Simulation {
             note("unprotect")
             primary.dispatch(.unprotectRequested)
         }
-        if chance(100) { primary.harvest = mishap(2) ? .late : .whole(pages: 3) }
+        if chance(100) {
+            primary.harvest = mishap(2) ? (chance(3) ? .trackingLost("void") : .late) : .whole(pages: 3)
+        }
+        if protectDownUntil == nil, primary.result == nil, mishap(1500) {
+            primary.dispatch(.trackingLost("void"))
+        }
         if chance(100) { primary.suspendAnswer = mishap(3) ? .refused : .suspended }
         if chance(100) { primary.storeFails = mishap(2) }
         if chance(100) { primary.cutFails = mishap(3) }
