@@ -100,9 +100,14 @@ package protocol ProtectedGuest: AnyObject {
 
     /// Lets a suspended guest run on; a running one is left alone.
     func resume() throws(GuestError)
+
+    /// The end: the guest runs, or will at once, and nothing of ours stays with it. Waits for a bounded time; nothing else
+    /// is called afterwards.
+    func letGo()
 }
 
 extension ProtectedGuest {
+    package func letGo() {}
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }
     package var suspendedSince: Instant? { nil }

@@ -10,6 +10,8 @@ struct OpenedGuest {
     let tracking: String
     /// The guest's process, 0 if it is none.
     var pid: Int32 = 0
+    /// What is not protected although the guest is, for people.
+    var caveats: [String] = []
 
     /// Takes hold of a guest that runs here, without touching its work.
     init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
@@ -25,8 +27,12 @@ struct OpenedGuest {
             tracking = handle.trackingMethod.rawValue
             pid = handle.pid
         case .xen(_, let found):
+            let config = try DomainConfig.current(found)
+            let disks = options.unreplicatedDisks
+            _ = try GuestRefusals.check(found, config: config, accepted: disks)
             try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
-            guest = try XenGuest(found, config: try DomainConfig.current(found))
+            guest = try XenGuest(found, config: config)
+            caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
             output = NoOutput()
             tracking = "log-dirty"
         }

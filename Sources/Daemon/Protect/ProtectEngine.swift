@@ -121,6 +121,7 @@ package final class ProtectEngine: @unchecked Sendable {
             if let result {
                 if suspendDeadline != nil { guest.cancelSuspend() }
                 finishOrders()
+                guest.letGo()
                 publish(true)
                 return result
             }

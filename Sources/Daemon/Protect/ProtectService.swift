@@ -12,6 +12,7 @@ package final class ProtectService: Sendable {
     private let paths: Paths
     private let engine: ProtectEngine
     private let tracking: String
+    private let caveats: [String]
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
@@ -30,6 +31,7 @@ package final class ProtectService: Sendable {
         let opened = try OpenedGuest(target, options, paths: paths)
         let description = opened.guest.description
         tracking = opened.tracking
+        caveats = opened.caveats
         uuid = description.uuid
         address = description.address
         memoryBytes = UInt64(opened.guest.ramPages * guestPageSize)
@@ -146,7 +148,7 @@ package final class ProtectService: Sendable {
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
             heldBytes: UInt64(snapshot.heldBytes),
-            reasons: reasons(machine, now) + troubles(snapshot)
+            reasons: reasons(machine, now) + troubles(snapshot) + caveats
         )
         let meters = snapshot.meters
         status.peer = options.standby.description
@@ -214,7 +216,9 @@ package final class ProtectService: Sendable {
         case .ended: reasons.append("protection has ended")
         }
         if machine.guestPaused {
-            reasons.append("the guest is paused, or another tool has suspended it: checkpoints go on when it does")
+            reasons.append(
+                "the guest is paused, or another tool has suspended it: checkpoints go on when it does"
+            )
         }
         if let loss = machine.lastLoss, machine.state != .protected { reasons.append(loss) }
         if let at = machine.aloneAt {

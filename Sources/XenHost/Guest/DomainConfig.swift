@@ -20,7 +20,10 @@ package enum DomainConfig {
         }
         guard status == 0, let config = extract(output) else {
             let said = String(decoding: output.prefix(200), as: UTF8.self)
-            throw GuestError(guest: guest.name, reason: "xl list -l \(guest.domain) gives no configuration: \(said)")
+            throw GuestError(
+                guest: guest.name,
+                reason: "xl list -l \(guest.domain) gives no configuration: \(said)"
+            )
         }
         return config
     }
@@ -43,7 +46,7 @@ package enum DomainConfig {
     }
 
     /// Cuts the `config` object out of what `xl list -l` prints, without the `domid` in its `c_info`.
-    static func extract(_ text: [UInt8]) -> [UInt8]? {
+    package static func extract(_ text: [UInt8]) -> [UInt8]? {
         var scanner = JSONScanner(text)
         guard let config = scanner.value(of: "config"), text[config.lowerBound] == UInt8(ascii: "{") else {
             return nil
@@ -56,17 +59,18 @@ package enum DomainConfig {
 }
 
 /// Finds values in JSON text by their keys, and cares for nothing else in it.
-struct JSONScanner {
+package struct JSONScanner {
     private let text: [UInt8]
 
-    init(_ text: [UInt8]) { self.text = text }
+    package init(_ text: [UInt8]) { self.text = text }
 
     /// Where the first value with this key is, at any depth.
-    func value(of key: String) -> Range<Int>? { pair(key, from: 0, below: text.count)?.value }
+    package func value(of key: String) -> Range<Int>? { pair(key, from: 0, below: text.count)?.value }
 
     /// Where a member of an object is, with a comma that separates it from its neighbours.
     func member(_ key: String, in object: String) -> Range<Int>? {
-        guard let outer = value(of: object), let pair = pair(key, from: outer.lowerBound, below: outer.upperBound)
+        guard let outer = value(of: object),
+            let pair = pair(key, from: outer.lowerBound, below: outer.upperBound)
         else { return nil }
         let after = skipSpace(pair.value.upperBound)
         if after < outer.upperBound, text[after] == UInt8(ascii: ",") {
@@ -74,7 +78,8 @@ struct JSONScanner {
         }
         var before = pair.start
         while before > outer.lowerBound, Self.isSpace(text[before - 1]) { before -= 1 }
-        return before > 0 && text[before - 1] == UInt8(ascii: ",") ? before - 1..<pair.value.upperBound
+        return before > 0 && text[before - 1] == UInt8(ascii: ",")
+            ? before - 1..<pair.value.upperBound
             : pair.start..<pair.value.upperBound
     }
 

@@ -234,7 +234,8 @@ final class GuestSuspension {
         switch machine.phase {
         case .asked:
             // What cannot be withdrawn for any reason counts as taken: then the guest is watched, and resumed.
-            let withdrawn = channel == nil && (try? store.exchange(shutdownPath, from: "suspend", to: "")) == true
+            let withdrawn =
+                channel == nil && (try? store.exchange(shutdownPath, from: "suspend", to: "")) == true
             machine.withdrawn(taken: !withdrawn)
             setTimer()
             if withdrawn {

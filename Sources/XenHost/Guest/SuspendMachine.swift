@@ -5,8 +5,8 @@ import Checkpoint
 /// A request that was withdrawn after the guest had read it cannot be called back: the guest will suspend, and is then
 /// resumed at once (`overdue`). A suspend that nobody here asked for is another tool's (`xl save`): it is left alone,
 /// and what is known of dirty pages is void, since that tool works Xen's only log-dirty bitmap too.
-struct SuspendMachine: Equatable, Sendable {
-    enum Phase: Equatable, Sendable {
+package struct SuspendMachine: Equatable, Sendable {
+    package enum Phase: Equatable, Sendable {
         /// Nothing is asked.
         case running
         /// The guest was asked and has not suspended.
@@ -20,7 +20,7 @@ struct SuspendMachine: Equatable, Sendable {
     }
 
     /// What to do for a request.
-    enum Request: Equatable, Sendable {
+    package enum Request: Equatable, Sendable {
         /// Ask the guest.
         case ask
         /// It is on its way to suspending already.
@@ -32,7 +32,7 @@ struct SuspendMachine: Equatable, Sendable {
     }
 
     /// What a look at the domain came to.
-    enum Verdict: Equatable, Sendable {
+    package enum Verdict: Equatable, Sendable {
         case nothing
         /// It has suspended as asked.
         case suspended
@@ -43,14 +43,17 @@ struct SuspendMachine: Equatable, Sendable {
         case ended(GuestEnd)
     }
 
-    private(set) var phase = Phase.running
+    package private(set) var phase = Phase.running
     /// Another tool may have taken dirty bits away. Until `trackingRestarted`.
-    private(set) var isVoid = false
+    package private(set) var isVoid = false
     /// Until then, in nanoseconds of the caller's clock, a suspend that nobody asked for may be a dead predecessor's.
-    var predecessorUntil: UInt64 = 0
+    package var predecessorUntil: UInt64 = 0
+
+    /// A guest of which nothing was asked.
+    package init() {}
 
     /// - Returns: what to do; after `.ask`, the caller says `asked` once it has.
-    mutating func request(_ state: DomainState, at now: UInt64) -> Request {
+    package mutating func request(_ state: DomainState, at now: UInt64) -> Request {
         switch state {
         case .ended(let end): return .impossible(.ended(end))
         case .gone: return .impossible(.ended(.crashed))
@@ -72,18 +75,18 @@ struct SuspendMachine: Equatable, Sendable {
     }
 
     /// The guest was asked.
-    mutating func asked() { phase = .asked }
+    package mutating func asked() { phase = .asked }
 
     /// The request was withdrawn; `taken` if the guest may have read it before.
-    mutating func withdrawn(taken: Bool) {
+    package mutating func withdrawn(taken: Bool) {
         if phase == .asked { phase = taken ? .overdue : .running }
     }
 
     /// The guest was resumed.
-    mutating func resumed() { phase = .running }
+    package mutating func resumed() { phase = .running }
 
     /// A look at the domain.
-    mutating func observe(_ state: DomainState, at now: UInt64) -> Verdict {
+    package mutating func observe(_ state: DomainState, at now: UInt64) -> Verdict {
         switch state {
         case .ended(let end): return .ended(end)
         // Somebody destroyed it: whatever it had to say is lost, and its image is kept.
@@ -114,14 +117,14 @@ struct SuspendMachine: Equatable, Sendable {
     }
 
     /// Another tool wrote a request to suspend.
-    mutating func foreignRequest() {
+    package mutating func foreignRequest() {
         isVoid = true
         // So the suspend that follows is not a dead predecessor's.
         predecessorUntil = 0
     }
 
     /// Tracking was started anew, and everything counts as dirty.
-    mutating func trackingRestarted() { isVoid = false }
+    package mutating func trackingRestarted() { isVoid = false }
 
     private mutating func suspendedForOthers() {
         phase = .foreign

@@ -72,11 +72,10 @@ package final class XenGuest: ProtectedGuest {
         )
     }
 
-    deinit { release() }
+    deinit { letGo() }
 
-    /// Lets go of the guest: it runs on, and nothing of ours stays with it. Waits, for a bounded time, for a guest that has
-    /// read a request to suspend.
-    package func release() {
+    /// Waits, for a bounded time, for a guest that has read a request to suspend.
+    package func letGo() {
         guard !isReleased else { return }
         isReleased = true
         suspension.settle(within: 5_000_000_000)
@@ -141,7 +140,10 @@ package final class XenGuest: ProtectedGuest {
         guard let now = try hypervisor.domain(domain) else { return }
         if now.isHVM {
             var frames: UInt64 = 0
-            try hypervisor.check("ask how many frames it has", CXen_domain_frames(hypervisor.raw, domain, &frames))
+            try hypervisor.check(
+                "ask how many frames it has",
+                CXen_domain_frames(hypervisor.raw, domain, &frames)
+            )
             guard frames <= UInt64(pages.pageCount) else {
                 throw GuestError(
                     guest: description.name,

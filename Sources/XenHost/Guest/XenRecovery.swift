@@ -50,7 +50,10 @@ package enum XenRecovery {
                 usleep(1000)
             }
         }
-        try hypervisor.check("unsubscribe from its suspends", CXen_domain_subscribe(hypervisor.raw, domain, 0))
+        try hypervisor.check(
+            "unsubscribe from its suspends",
+            CXen_domain_subscribe(hypervisor.raw, domain, 0)
+        )
         // Off already is as good.
         _ = CXen_log_dirty_off(hypervisor.raw, domain)
         return finding

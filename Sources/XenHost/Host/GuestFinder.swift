@@ -5,6 +5,12 @@ package struct FoundGuest: Equatable, Sendable {
     package let domain: UInt32
     package let uuid: GuestUUID
     package let name: String
+
+    package init(domain: UInt32, uuid: GuestUUID, name: String) {
+        self.domain = domain
+        self.uuid = uuid
+        self.name = name
+    }
 }
 
 /// Finds a guest by what an operator calls it.
@@ -17,7 +23,8 @@ package enum GuestFinder {
         return try choose(text, try hypervisor.domains(), store)
     }
 
-    static func choose(
+    /// The same among `domains`.
+    package static func choose(
         _ text: String,
         _ domains: [Domain],
         _ store: some XenstoreReading

@@ -7,11 +7,20 @@ package struct Domain: Equatable, Sendable {
     package let id: UInt32
     package let uuid: GuestUUID
     package let isHVM: Bool
-    let state: DomainState
+    package let state: DomainState
     /// Pages it has now, and may have at most.
     let pages: Int, mostPages: Int
     let sharedInfoFrame: UInt64
     let highestVcpu: UInt32
+
+    /// A domain of which only this is known.
+    package init(id: UInt32, uuid: GuestUUID, isHVM: Bool = true, state: DomainState = .running) {
+        self.id = id
+        self.uuid = uuid
+        self.isHVM = isHVM
+        self.state = state
+        (pages, mostPages, sharedInfoFrame, highestVcpu) = (0, 0, 0, 0)
+    }
 
     init(_ raw: CXen_domain) {
         id = raw.domid
@@ -31,7 +40,7 @@ package struct Domain: Equatable, Sendable {
 }
 
 /// Whether and how a domain runs.
-enum DomainState: Equatable, Sendable {
+package enum DomainState: Equatable, Sendable {
     case running
     /// `xl pause`, or a debugger.
     case paused
@@ -75,7 +84,8 @@ package final class Hypervisor {
         if let reason = XenLibraries.whyNot {
             throw GuestError(
                 guest: guest,
-                reason: "there are no libraries of Xen 4.17 here (\(reason)): a guest of Xen's is protected on its host; "
+                reason:
+                    "there are no libraries of Xen 4.17 here (\(reason)): a guest of Xen's is protected on its host; "
                     + "embedded:NAME is a guest without Xen"
             )
         }

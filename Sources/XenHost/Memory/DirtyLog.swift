@@ -12,7 +12,10 @@ final class DirtyLog {
 
     init(_ hypervisor: Hypervisor, domain: UInt32, pageCount: Int) throws(GuestError) {
         guard let buffer = CXen_buffer_new(hypervisor.raw, (pageCount + 63) / 64 * 8) else {
-            throw GuestError(guest: hypervisor.guest, reason: "there is no memory for its bitmap of dirty pages")
+            throw GuestError(
+                guest: hypervisor.guest,
+                reason: "there is no memory for its bitmap of dirty pages"
+            )
         }
         self.hypervisor = hypervisor
         self.domain = domain
@@ -29,7 +32,8 @@ final class DirtyLog {
         if code == EINVAL {
             throw GuestError(
                 guest: hypervisor.guest,
-                reason: "Xen does not track its writes (Invalid argument): a device of the host is passed through to it"
+                reason:
+                    "Xen does not track its writes (Invalid argument): a device of the host is passed through to it"
             )
         }
         try hypervisor.check("have Xen track its writes", code)

@@ -13,7 +13,8 @@ final class FrameTypes {
     let entries: UnsafeMutablePointer<UInt64>
 
     init(_ hypervisor: Hypervisor, domain: UInt32) throws(GuestError) {
-        guard let buffer = CXen_buffer_new(hypervisor.raw, Self.limit * 8), let memory = CXen_buffer_memory(buffer)
+        guard let buffer = CXen_buffer_new(hypervisor.raw, Self.limit * 8),
+            let memory = CXen_buffer_memory(buffer)
         else {
             throw GuestError(guest: hypervisor.guest, reason: "there is no memory for hypercalls")
         }

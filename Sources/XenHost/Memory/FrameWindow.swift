@@ -31,7 +31,11 @@ final class FrameWindow {
         while pageCount / chunk > Self.mostChunks { chunk *= 2 }
         chunkPages = chunk
         guard let base = CXen_reserve(pageCount) else {
-            throw XenFailure.error(hypervisor.guest, "reserve address space for its \(pageCount) pages", errno)
+            throw XenFailure.error(
+                hypervisor.guest,
+                "reserve address space for its \(pageCount) pages",
+                errno
+            )
         }
         self.base = base
         mapped = .allocate(capacity: (pageCount + chunk - 1) / chunk)

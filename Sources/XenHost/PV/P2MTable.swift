@@ -2,18 +2,18 @@ import Checkpoint
 import XenStream
 
 /// Where a PV guest says that its table of frames is (shared info, stream-v2.md section 8).
-struct P2MLocation: Equatable, Sendable {
+package struct P2MLocation: Equatable, Sendable {
     /// Pages the guest has or may get: the highest pfn + 1.
-    var pageCount: Int
+    package var pageCount: Int
     /// The root of the page tables and the address of the linear table; a root of 0 means that there is none.
-    var cr3: UInt64, address: UInt64
+    package var cr3: UInt64, address: UInt64
     /// The machine frame of the three-level tree's root.
-    var treeRoot: UInt64
+    package var treeRoot: UInt64
     /// Odd while the guest rebuilds the linear table.
-    var generation: UInt64
+    package var generation: UInt64
 
     /// Reads a shared info page.
-    init(_ page: UnsafeRawPointer, _ info: PVInfo) {
+    package init(_ page: UnsafeRawPointer, _ info: PVInfo) {
         let layout: PVLayout.SharedInfo = info.guestWidth == 8 ? .pv64 : .pv32
         func word(_ offset: Int) -> UInt64 {
             info.guestWidth == 8
@@ -29,17 +29,17 @@ struct P2MLocation: Equatable, Sendable {
 }
 
 /// What is wrong with a guest's table of frames, in words.
-struct P2MProblem: Error, Equatable, CustomStringConvertible {
-    let description: String
+package struct P2MProblem: Error, Equatable, CustomStringConvertible {
+    package let description: String
 }
 
 /// Finds the machine frames that hold a PV guest's table of frames. Pure: frames are read through a closure.
-enum P2MTable {
+package enum P2MTable {
     /// The machine frames of the table, in order, as many as `pageCount` pages need.
     /// - Parameters:
     ///   - highest: the machine's highest frame.
     ///   - read: the 4096 bytes of a machine frame, as 512 little-endian words.
-    static func frames<E: Error>(
+    package static func frames<E: Error>(
         _ location: P2MLocation,
         _ info: PVInfo,
         highest: UInt64,

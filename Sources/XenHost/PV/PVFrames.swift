@@ -38,7 +38,10 @@ final class PVFrames: FrameTranslation {
         try hypervisor.check("ask for its width", CXen_domain_width(hypervisor.raw, domain.id, &width))
         info = width == 8 ? .pv64 : .pv32
         guard width == 8 || width == 4, let page = CXen_reserve(1), let peephole = CXen_reserve(1) else {
-            throw GuestError(guest: guest, reason: "its words have \(width) bytes, or there is no address space")
+            throw GuestError(
+                guest: guest,
+                reason: "its words have \(width) bytes, or there is no address space"
+            )
         }
         sharedInfoPage = page
         sharedInfo = UnsafeRawPointer(page)
@@ -50,7 +53,10 @@ final class PVFrames: FrameTranslation {
         let location = P2MLocation(sharedInfo, info)
         pageCount = location.pageCount
         guard pageCount > 0 else {
-            throw GuestError(guest: guest, reason: "it has not said yet how many pages it has: it is still starting")
+            throw GuestError(
+                guest: guest,
+                reason: "it has not said yet how many pages it has: it is still starting"
+            )
         }
         var highest: UInt64 = 0
         try hypervisor.check("ask for the highest frame", CXen_highest_frame(hypervisor.raw, &highest))
@@ -128,14 +134,19 @@ final class PVFrames: FrameTranslation {
         let code = CXen_map(hypervisor.raw, domain, peephole, 1, &frame, &error)
         try hypervisor.check("map a page of its page tables", code == 0 ? -error : code)
         defer { _ = CXen_unmap(peephole, 1) }
-        return Array(UnsafeRawBufferPointer(start: peephole, count: guestPageSize).bindMemory(to: UInt64.self))
+        return Array(
+            UnsafeRawBufferPointer(start: peephole, count: guestPageSize).bindMemory(to: UInt64.self)
+        )
     }
 
     /// Compares one page of the guest's table with what was read last, and takes it over.
     /// - Parameter changed: called with each pfn that has another frame now.
     func look(atTablePage index: Int, _ changed: (Int) -> Void) throws(GuestError) {
         guard let page = try table.page(index, { tableFrames[$0] }) else {
-            throw GuestError(guest: hypervisor.guest, reason: "part \(index) of its table of frames cannot be mapped")
+            throw GuestError(
+                guest: hypervisor.guest,
+                reason: "part \(index) of its table of frames cannot be mapped"
+            )
         }
         let perFrame = Int(info.entriesPerP2MFrame)
         let first = index * perFrame
@@ -165,7 +176,8 @@ final class PVFrames: FrameTranslation {
         guard location.pageCount <= pageCount else {
             throw GuestError(
                 guest: hypervisor.guest,
-                reason: "its memory reaches further than when protection began (\(location.pageCount) pages, then "
+                reason:
+                    "its memory reaches further than when protection began (\(location.pageCount) pages, then "
                     + "\(pageCount)): unprotect it and protect it again"
             )
         }

@@ -154,7 +154,8 @@ final class PVPages: GuestPages {
         case .done: return nil
         case .unresolved(let frame):
             return "this page table of level \(level) maps frame \(frame), which is not the guest's own"
-        case .superpage: return "this page table of level \(level) maps a superpage, which cannot be replicated"
+        case .superpage:
+            return "this page table of level \(level) maps a superpage, which cannot be replicated"
         }
     }
 }

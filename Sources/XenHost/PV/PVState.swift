@@ -120,7 +120,7 @@ extension PVLayout.VcpuContext {
     /// Replaces the machine frames in a vcpu's registers by pfns (stream-v2.md, section 8).
     /// - Parameter isFirst: vcpu 0, whose edx is the frame of start_info.
     /// - Returns: a frame that is not the guest's; nil if all are.
-    func normalize(
+    package func normalize(
         _ blob: UnsafeMutableRawBufferPointer,
         isFirst: Bool,
         _ translation: some FrameTranslation

@@ -1,15 +1,15 @@
 import XenStream
 
 /// Which pfn a machine frame is to the guest, and back.
-protocol FrameTranslation {
+package protocol FrameTranslation {
     /// The pfn, nil if the frame is not the guest's (a grant, another domain's, Xen's own).
     func pfn(ofFrame frame: UInt64) -> UInt64?
 }
 
 /// Rewrites page tables for the stream: machine frames become pfns, Xen's own entries go (stream-v2.md, section 8).
-struct PageTableNormalizer {
+package struct PageTableNormalizer {
     /// What came of a table.
-    enum Outcome: Equatable {
+    package enum Outcome: Equatable {
         case done
         /// An entry maps a frame that is not the guest's: while the guest runs, that may be an update half done.
         case unresolved(frame: UInt64)
@@ -17,13 +17,19 @@ struct PageTableNormalizer {
         case superpage
     }
 
-    let info: PVInfo
+    package let info: PVInfo
     /// Where Xen's table for 32-bit guests begins; nil for a 64-bit guest.
-    let compatTable: UInt64?
+    package let compatTable: UInt64?
+
+    /// A normalizer for guests of one shape.
+    package init(info: PVInfo, compatTable: UInt64?) {
+        self.info = info
+        self.compatTable = compatTable
+    }
 
     /// Copies the table at `source` to `target`, 4096 bytes each, rewritten.
     @inline(__always)
-    func normalize(
+    package func normalize(
         _ source: UnsafeRawPointer,
         level: Int,
         into target: UnsafeMutableRawPointer,

@@ -29,7 +29,10 @@ struct ProtectCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The guest: a name, domid or UUID of Xen's, or embedded:NAME.", transform: { try GuestReference($0) })
+    @Argument(
+        help: "The guest: a name, domid or UUID of Xen's, or embedded:NAME.",
+        transform: { try GuestReference($0) }
+    )
     var guest: GuestReference
 
     @Option(
@@ -70,6 +73,14 @@ struct ProtectCommand: ParsableCommand {
         transform: ByteSize.argument
     )
     var maxStaging: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "Protect a guest of Xen's although these writable disks are not replicated.",
+            valueName: "vdev,..."
+        )
+    )
+    var unreplicatedDisks: String?
 
     @Option(
         help: ArgumentHelp(
@@ -168,6 +179,7 @@ struct ProtectCommand: ParsableCommand {
         options.settings.aloneAfter = aloneAfter
         options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
         options.tee = tee
+        options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options
     }
 
