@@ -11,6 +11,7 @@ import XenStream
 package final class XenGuest: ProtectedGuest {
     package let description: GuestDescription
     package let domain: UInt32
+    /// What it may get (`memory/static-max` in xenstore, KiB).
     package let ramPages: Int
     package let holesAreRAM = false
 
@@ -70,6 +71,7 @@ package final class XenGuest: ProtectedGuest {
             address: "",
             config: config
         )
+        try noticeChanges()
     }
 
     deinit { letGo() }
@@ -157,20 +159,14 @@ package final class XenGuest: ProtectedGuest {
         if targetChanged { wholeReadings = 2 }
         if targetChanged || now.pages != scannedPages {
             pages.dropMappings()
-            try rescan(as: now.pages)
+            try pages.rescan(total: now.pages, &extra)
+            scannedPages = now.pages
         }
-    }
-
-    private func rescan(as pageTotal: Int? = nil) throws(GuestError) {
-        var total = pageTotal
-        if total == nil { total = try hypervisor.domain(domain)?.pages }
-        try pages.rescan(&extra)
-        scannedPages = total
     }
 
     package func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError) {
         try requireLife()
-        try rescan()
+        try noticeChanges()
         pages.collectPresent(into: &bitmap)
     }
 

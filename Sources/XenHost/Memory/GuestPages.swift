@@ -10,7 +10,8 @@ protocol GuestPages: AnyObject {
     var pageCount: Int { get }
 
     /// Looks at everything anew.
-    func rescan(_ changed: inout PageBitmap) throws(GuestError)
+    /// - Parameter total: how many pages of RAM the domain has: when as many were found, there are no others.
+    func rescan(total: Int, _ changed: inout PageBitmap) throws(GuestError)
     /// Looks at the next part of it, in bounded time; round and round.
     func rescanSlice(_ changed: inout PageBitmap) throws(GuestError)
     /// The guest's frames may be others: nothing that is mapped is relied on any more.

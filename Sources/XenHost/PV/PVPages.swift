@@ -39,7 +39,9 @@ final class PVPages: GuestPages {
         normalizer = PageTableNormalizer(info: frames.info, compatTable: compat)
     }
 
-    func rescan(_ changed: inout PageBitmap) throws(GuestError) {
+    func rescan(total: Int, _ changed: inout PageBitmap) throws(GuestError) { try compareAll(&changed) }
+
+    private func compareAll(_ changed: inout PageBitmap) throws(GuestError) {
         for index in 0..<frames.tablePageCount { try look(index, &changed) }
     }
 
@@ -73,7 +75,7 @@ final class PVPages: GuestPages {
             whole = true
         }
         if whole {
-            try rescan(&changed)
+            try compareAll(&changed)
         } else {
             for (index, pfn) in frames.tablePages.enumerated() where dirty.contains(Int(pfn)) {
                 try look(index, &changed)
@@ -82,7 +84,7 @@ final class PVPages: GuestPages {
         // A page of the table that got another frame is seen as a change of its own pfn.
         if frames.tablePages.contains(where: { changed.contains(Int($0)) }) {
             try frames.relocate()
-            try rescan(&changed)
+            try compareAll(&changed)
             whole = true
         }
         if whole, !frames.tablePages.isEmpty, try frames.currentTablePages() != frames.tablePages {
