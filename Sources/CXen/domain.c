@@ -48,6 +48,14 @@ int CXen_version(CXen *xen, unsigned *major, unsigned *minor) {
     return 0;
 }
 
+int CXen_has_shadow(CXen *xen, bool *has) {
+    xc_physinfo_t info = {0};
+    errno = 0;
+    if (X.xc_physinfo(xen->control, &info)) return CXen_errno();
+    *has = info.capabilities & XEN_SYSCTL_PHYSCAP_shadow;
+    return 0;
+}
+
 // ---- Domains
 
 static void fill(CXen_domain *domain, const xc_domaininfo_t *info) {

@@ -18,7 +18,7 @@
 #include <xentoollog.h>
 
 #define CXEN_CONTROL(F) \
-    F(xc_interface_open) F(xc_interface_close) F(xc_interface_fmem_handle) F(xc_version) F(xc_domctl) F(xc_memory_op) \
+    F(xc_interface_open) F(xc_interface_close) F(xc_interface_fmem_handle) F(xc_version) F(xc_physinfo) F(xc_domctl) F(xc_memory_op) \
     F(xc_domain_getinfolist) F(xc_domain_destroy) F(xc_domain_subscribe_for_suspend) F(xc_domain_get_guest_width) \
     F(xc_domain_nr_gpfns) F(xc_domain_getvnuma) F(xc_domain_get_pod_target) F(xc_shadow_control) F(xc_logdirty_control) \
     F(xc__hypercall_buffer_alloc_pages) F(xc__hypercall_buffer_free_pages) F(xc_domain_get_tsc_info) \

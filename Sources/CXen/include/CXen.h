@@ -21,8 +21,10 @@ const char *CXen_load(void);
 void CXen_free(void *memory);
 
 #include "CXenDomain.h"
+#include "CXenLight.h"
 #include "CXenMemory.h"
 #include "CXenPV.h"
+#include "CXenSave.h"
 #include "CXenState.h"
 #include "CXenStore.h"
 

@@ -19,6 +19,9 @@ const char *CXen_message(CXen *xen);
 /// The hypervisor's version; refuses none.
 int CXen_version(CXen *xen, unsigned *major, unsigned *minor);
 
+/// Whether this Xen can track a PV guest's writes: that needs shadow paging, which not every build has.
+int CXen_has_shadow(CXen *xen, bool *has);
+
 /// Reasons in CXen_domain.shutdown_reason (xen/sched.h).
 enum { CXen_POWEROFF = 0, CXen_REBOOT = 1, CXen_SUSPEND = 2, CXen_CRASH = 3, CXen_WATCHDOG = 4, CXen_SOFT_RESET = 5 };
 

@@ -1,6 +1,4 @@
 import Checkpoint
-import Glibc
-import SystemSupport
 
 /// A guest's configuration as libxl prints it.
 ///
@@ -10,39 +8,19 @@ package enum DomainConfig {
     /// Asks xl for the configuration of a domain: JSON, without the domid, which another host must choose anew.
     package static func current(_ guest: FoundGuest) throws(GuestError) -> [UInt8] {
         let output: [UInt8]
-        let status: Int32?
-        do throws(SystemError) {
-            let xl = try start(["list", "-l", "\(guest.domain)"])
-            output = bytes(of: xl.output)
-            status = ChildProcess.reap(xl.pid)
+        do throws(XenError) {
+            output = try XlProgram().describe(guest.domain)
         } catch {
-            throw GuestError(guest: guest.name, reason: "xl cannot be asked for its configuration: \(error)")
+            throw GuestError(guest: guest.name, reason: "its configuration cannot be asked for: \(error)")
         }
-        guard status == 0, let config = extract(output) else {
+        guard let config = extract(output) else {
             let said = String(decoding: output.prefix(200), as: UTF8.self)
             throw GuestError(
                 guest: guest.name,
-                reason: "xl list -l \(guest.domain) gives no configuration: \(said)"
+                reason: "xl list -l \(guest.domain) shows no configuration: \(said)"
             )
         }
         return config
-    }
-
-    /// Starts xl. The writing end goes with this call, so that reading ends when xl does.
-    private static func start(_ arguments: [String]) throws(SystemError) -> (pid: Int32, output: Descriptor) {
-        let (output, input) = try Pipe.create()
-        return (try ChildProcess.spawn("/usr/sbin/xl", arguments, inherited: [1: input]), output)
-    }
-
-    private static func bytes(of file: Descriptor) -> [UInt8] {
-        var result: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let count = buffer.withUnsafeMutableBytes { read(file.raw, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return result }
-            result += buffer[..<count]
-        }
     }
 
     /// Cuts the `config` object out of what `xl list -l` prints, without the `domid` in its `c_info`.

@@ -32,6 +32,15 @@ package enum GuestRefusals {
                 )
             }
         }
+        if !domain.isHVM {
+            var canTrack = false
+            try hypervisor.check("ask Xen what it can do", CXen_has_shadow(hypervisor.raw, &canTrack))
+            if !canTrack {
+                reasons.append(
+                    "this Xen is built without shadow paging (xl info: virt_caps), and so cannot track what a PV guest writes"
+                )
+            }
+        }
         guard reasons.isEmpty else {
             throw GuestError(
                 guest: found.name,
