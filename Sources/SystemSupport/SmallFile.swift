@@ -44,6 +44,15 @@ package enum SmallFile {
         try syncDirectory(of: path)
     }
 
+    /// Writes a text into a file that is there, as the kernel's own (proc(5), sysfs) want it: in one write, not durably.
+    package static func overwrite(_ path: String, with text: String) throws(SystemError) {
+        let raw = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
+        guard raw >= 0 else { throw SystemError("write \(path)") }
+        let file = Descriptor(owning: raw)
+        let bytes = Array(text.utf8)
+        try retryingInterrupts("write \(path)") { write(file.raw, bytes, bytes.count) }
+    }
+
     /// Removes the file durably; a file that is not there is no error.
     package static func remove(_ path: String) throws(SystemError) {
         guard unlink(path) == 0 || errno == ENOENT else { throw SystemError("remove \(path)") }

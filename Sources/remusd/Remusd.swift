@@ -36,7 +36,7 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Watch",
-                subcommands: [StatusCommand.self, WaitCommand.self]
+                subcommands: [StatusCommand.self, WaitCommand.self, PlugCommand.self]
             ),
             CommandGroup(
                 name: "Act",

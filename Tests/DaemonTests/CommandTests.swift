@@ -153,7 +153,7 @@ import Testing
     @Test(arguments: [
         ["standby"], ["protect"], ["status"], ["wait"], ["activate"], ["unprotect"], ["export"], ["inspect"],
         ["demo"],
-        ["guest", "run"], ["guest", "list"], ["guest", "stop"],
+        ["guest", "run"], ["guest", "list"], ["guest", "stop"], ["plug", "list"], ["plug", "clean"],
     ])
     func everyHelpHasItsExitCodes(command: [String]) throws {
         let help = try program.run(command + ["--help"])
