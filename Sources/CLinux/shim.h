@@ -30,6 +30,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -48,6 +49,11 @@ static inline int CLinux_accept4(int listener, int flags) { return accept4(liste
 // ---- environ is declared by Glibc's module too, which makes its plain name ambiguous.
 
 static inline char **CLinux_environ(void) { return environ; }
+
+// ---- Flags of timerfd_create() are an enumeration, whose members Swift imports with a type of their own.
+
+static const int CLinux_TFD_CLOEXEC = TFD_CLOEXEC;
+static const int CLinux_TFD_NONBLOCK = TFD_NONBLOCK;
 
 // ---- ppoll() is hidden behind _GNU_SOURCE.
 

@@ -18,6 +18,24 @@ import XenStream
         return found
     }
 
+    /// Xen's own bitmap, whose last word may have bits beyond the last page.
+    @Test(arguments: [1, 63, 64, 65, 200]) func takesWords(_ pageCount: Int) {
+        var bitmap = PageBitmap(pageCount: pageCount)
+        var words = [UInt64](repeating: 0, count: (pageCount + 63) / 64)
+        if pageCount & 63 != 0 { words[words.count - 1] = .max << UInt64(pageCount & 63) }
+        words.withUnsafeBufferPointer { #expect(!bitmap.formUnion(words: $0)) }
+        #expect(bitmap.count == 0)
+        words[0] |= 1
+        words[words.count - 1] |= 1 << UInt64((pageCount - 1) & 63)
+        words.withUnsafeBufferPointer { #expect(bitmap.formUnion(words: $0)) }
+        #expect(Set(Self.pfns(bitmap, batch: 7)) == [0, pageCount - 1])
+        words = words.map { _ in 0 }
+        words.withUnsafeBufferPointer { #expect(!bitmap.formUnion(words: $0)) }
+        #expect(bitmap.contains(0))
+        bitmap.remove(0)
+        #expect(!bitmap.contains(0))
+    }
+
     @Test(arguments: [1, 63, 64, 65, 200, 4096]) func equalsASet(_ pageCount: Int) {
         var random = SplitMix(state: UInt64(pageCount))
         var bitmap = PageBitmap(pageCount: pageCount), other = PageBitmap(pageCount: pageCount)

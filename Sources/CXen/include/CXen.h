@@ -5,6 +5,9 @@
 //
 // Nothing here links with a Xen library: they are found with dlopen at run time (xen-operations.md, section 0), so that one
 // program runs on machines with and without Xen. Every name that is ours is prefixed CXen_.
+//
+// Functions that return int return 0 or an errno value, unless they say otherwise. None but CXen_load may be called before
+// CXen_load has returned NULL. A handle belongs to one thread at a time, and to the process that opened it.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +17,15 @@
 /// Returns NULL when all are there, else what is missing, in words; the text lives as long as the process.
 const char *CXen_load(void);
 
+/// Gives back what a function here allocated.
+void CXen_free(void *memory);
+
+#include "CXenDomain.h"
 #include "CXenLight.h"
+#include "CXenMemory.h"
+#include "CXenPV.h"
 #include "CXenSave.h"
+#include "CXenState.h"
+#include "CXenStore.h"
 
 #endif

@@ -13,6 +13,9 @@ package enum SuspendOutcome: Equatable, Sendable {
     case refused
     /// It ended instead.
     case ended(GuestEnd)
+    /// Somebody else keeps it from running: it is paused, or another tool has suspended it. The request is withdrawn.
+    /// It sends nothing meanwhile, and its image stays what it is.
+    case paused
 }
 
 /// A hypervisor's operation on a guest that failed.
@@ -58,6 +61,10 @@ package protocol ProtectedGuest: AnyObject {
 
     /// Adds every page that may hold something other than zeros. The rest are holes.
     func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError)
+    /// Whether holes are RAM of the guest's that was never written, or no RAM at all, of which nothing is sent.
+    var holesAreRAM: Bool { get }
+    /// Pages of RAM that it has or may get; no more than the description's page count, which covers holes too.
+    var ramPages: Int { get }
 
     /// Copies pages in the form in which they travel (PV page tables normalised).
     /// - Parameters:
@@ -93,9 +100,16 @@ package protocol ProtectedGuest: AnyObject {
 
     /// Lets a suspended guest run on; a running one is left alone.
     func resume() throws(GuestError)
+
+    /// The end: the guest runs, or will at once, and nothing of ours stays with it. Waits for a bounded time; nothing else
+    /// is called afterwards.
+    func letGo()
 }
 
 extension ProtectedGuest {
+    package func letGo() {}
+    package var holesAreRAM: Bool { true }
+    package var ramPages: Int { description.pageCount }
     package var suspendedSince: Instant? { nil }
 }
 

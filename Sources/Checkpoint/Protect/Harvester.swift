@@ -13,6 +13,7 @@ package struct Harvester: ~Copyable {
 
     private struct SyncRound {
         var epoch: UInt64
+        var isWhole: Bool
         /// Where to go on; holes come after pages.
         var nextPage = 0
         var nextHole: Int?
@@ -61,13 +62,13 @@ package struct Harvester: ~Copyable {
 
     /// Begins a round that sends dirty pages as part of `epoch`; with `whole`, a new stream with all of memory.
     package mutating func beginSync(epoch: UInt64, whole: Bool) throws(GuestError) {
-        sync = SyncRound(epoch: epoch)
+        sync = SyncRound(epoch: epoch, isWhole: whole)
         staging.clear()
         if whole {
             syncTotal = try countPopulated()
             syncDone = 0
             dirty.formUnion(populated)
-            sync?.nextHole = 0
+            if guest.holesAreRAM { sync?.nextHole = 0 }
             try staging.stageStart(of: guest)
         } else {
             try guest.collectDirty(into: &dirty)
@@ -78,7 +79,7 @@ package struct Harvester: ~Copyable {
     package mutating func nextSyncStep() throws(GuestError) -> SyncStep? {
         guard var round = sync else { return nil }
         // The stream's start is staged already when the first piece is made.
-        if round.nextPage > 0 || round.nextHole == nil { staging.clear() }
+        if round.nextPage > 0 || !round.isWhole { staging.clear() }
         let staged = staging.pages
         if round.nextPage < dirty.pageCount {
             let from = round.nextPage

@@ -22,7 +22,13 @@ extension ProtectMachine {
             if outcome == .suspended, !inPause { effects.append(.resume) }
             return
         }
+        guestPaused = outcome == .paused
         switch outcome {
+        case .paused:
+            // It sends nothing that would have to be held, and does nothing that would have to be copied.
+            work = .running
+            stalledSince = nil
+            nextSuspend = now + max(settings.interval, settings.retry)
         case .suspended:
             suspendRefused = false
             // From suspend to suspend; a missed beat is not made up for.

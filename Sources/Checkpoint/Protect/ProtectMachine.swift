@@ -88,6 +88,8 @@ package struct ProtectMachine {
     /// Since when output has been held for an initial sync to complete, over all attempts.
     var resyncSince: Instant?
     var suspendRefused = false
+    /// Somebody else keeps the guest from running.
+    var guestPaused = false
     /// A standby has taken this guest before.
     var wasWelcomed = false
     /// When a resume that failed is tried again.

@@ -13,7 +13,7 @@ package struct ProtectSettings: Equatable, Sendable {
     /// Between two heartbeats.
     package var heartbeat: TimeSpan = .milliseconds(100)
     /// Silence on a connection after which it is given up.
-    package var suspectAfter: TimeSpan = .seconds(1)
+    package var suspectAfter: TimeSpan { Self.suspectAfter(aloneAfter) }
     /// Between two attempts to connect.
     package var retry: TimeSpan = .milliseconds(200)
     /// Longest time for a connection and its hello to be answered.
@@ -24,4 +24,8 @@ package struct ProtectSettings: Equatable, Sendable {
     package var syncRounds = 5
 
     package init() {}
+
+    /// A tenth of the time that both sides have to notice a loss, and a second at least: on a slow machine that is given
+    /// more time, a short stall is no loss. Both sides go by it.
+    static func suspectAfter(_ aloneAfter: TimeSpan) -> TimeSpan { max(.seconds(1), aloneAfter.percent(10)) }
 }

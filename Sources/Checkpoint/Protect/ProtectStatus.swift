@@ -19,6 +19,8 @@ package struct ProtectStatus: Equatable, Sendable {
     package var acked: UInt64?
     package var lastAck: Instant?
     package var plugClosed: Bool
+    /// Somebody else keeps the guest from running; no checkpoint can be made, and none is needed.
+    package var guestPaused: Bool
     /// Output is held for an image at another standby than ours.
     package var imageElsewhere: Bool
     /// How long nobody must have answered before the primary goes on alone.
@@ -40,6 +42,7 @@ extension ProtectMachine {
             acked: committed,
             lastAck: lastAck,
             plugClosed: plugClosed,
+            guestPaused: guestPaused,
             imageElsewhere: imageElsewhere,
             aloneAfter: aloneAfter,
             lastLoss: lastLoss,

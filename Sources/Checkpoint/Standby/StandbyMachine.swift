@@ -18,7 +18,7 @@ package struct StandbyMachine {
         var ended = false
     }
 
-    /// Silence after which a connection is given up.
+    /// Silence after which a connection is given up, unless the primary's own is longer (`ProtectSettings.suspectAfter`).
     let suspectAfter: TimeSpan
     let heartbeat: TimeSpan
     let host: String
@@ -47,9 +47,13 @@ package struct StandbyMachine {
         self.heartbeat = heartbeat
     }
 
-    /// Whether a primary was heard of within `suspectAfter`.
+    /// Whether a primary was heard of lately.
     package func primaryIsAlive(at now: Instant) -> Bool {
-        live.map { !$0.ended && now - $0.lastHeard <= suspectAfter } ?? false
+        live.map { !$0.ended && !isSilent($0, at: now) } ?? false
+    }
+
+    private func isSilent(_ live: Live, at now: Instant) -> Bool {
+        now - live.lastHeard > max(suspectAfter, ProtectSettings.suspectAfter(live.hello.aloneAfter))
     }
 
     /// Whether an initial sync is being received.
@@ -104,7 +108,7 @@ package struct StandbyMachine {
 
     private mutating func passTime(_ now: Instant, _ effects: inout EffectBuffer<StandbyEffect>) {
         guard let live else { return }
-        if now - live.lastHeard > suspectAfter {
+        if isSilent(live, at: now) {
             effects.append(.close(live.connection))
             lose(live.connection, "the primary went silent", now, &effects)
         } else if now >= live.nextBeat {

@@ -69,7 +69,7 @@ package final class ProtectEngine: @unchecked Sendable {
         self.start = start
         self.records = records
         orders = OutputOrders(output, every: options.settings.retry)
-        let pages = guest.description.pageCount
+        let pages = guest.ramPages
         machine = ProtectMachine(
             settings: options.settings,
             generation: start.generation,
@@ -121,6 +121,7 @@ package final class ProtectEngine: @unchecked Sendable {
             if let result {
                 if suspendDeadline != nil { guest.cancelSuspend() }
                 finishOrders()
+                guest.letGo()
                 publish(true)
                 return result
             }
@@ -307,7 +308,7 @@ package final class ProtectEngine: @unchecked Sendable {
     }
 
     private func sendHello(_ generation: UInt64, _ session: UInt64, _ acked: UInt64?, _ valid: Bool) {
-        let guestPages = guest.description.pageCount
+        let guestPages = guest.ramPages
         var populated = 0
         attempt { () throws(GuestError) in populated = try harvester.countPopulated() }
         queue(

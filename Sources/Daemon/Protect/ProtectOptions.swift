@@ -7,6 +7,8 @@ package struct ProtectOptions: Sendable {
     package var settings = ProtectSettings()
     /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
     package var stagingPages: Int?
+    /// Writable disks that the operator accepts to be without protection, by name (`xvda`).
+    package var unreplicatedDisks: [String] = []
     /// A file that gets every byte of the stream.
     package var tee: String?
 

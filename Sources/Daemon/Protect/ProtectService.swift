@@ -1,25 +1,9 @@
 import Checkpoint
-import EmbeddedHost
 import Glibc
 import Histogram
 import Logging
 import Synchronization
 import SystemSupport
-
-/// What `remusd protect` was told to protect: `embedded:web1`.
-package struct GuestReference: Equatable, Sendable, CustomStringConvertible {
-    package let name: GuestName
-
-    /// Parses `embedded:NAME`, the only kind of guest there is without Xen.
-    package init(_ text: String) throws(ValueError) {
-        guard text.hasPrefix("embedded:") else {
-            throw ValueError(kind: "guest", text: text, rightForm: "write embedded:NAME, like embedded:web1")
-        }
-        name = try GuestName(String(text.dropFirst("embedded:".count)))
-    }
-
-    package var description: String { "embedded:\(name)" }
-}
 
 /// `remusd protect`: one guest's protection in this process, with its durable record and its control socket.
 package final class ProtectService: Sendable {
@@ -27,7 +11,8 @@ package final class ProtectService: Sendable {
     private let options: ProtectOptions
     private let paths: Paths
     private let engine: ProtectEngine
-    private let tracking: DirtyTracking
+    private let tracking: String
+    private let caveats: [String]
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
@@ -36,35 +21,33 @@ package final class ProtectService: Sendable {
     private let log: Logger
 
     /// Takes control of the guest and writes down a generation of its own, without touching the guest's work yet.
-    package init(_ reference: GuestReference, _ options: ProtectOptions, paths: Paths) throws {
-        guest = reference.name
+    package init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
+        guest = target.name
         self.options = options
         self.paths = paths
         var log = Logger(label: "protect")
-        log[metadataKey: "guest"] = "\(reference.name)"
+        log[metadataKey: "guest"] = "\(target.name)"
         self.log = log
-        let handle = try EmbeddedGuest(
-            name: reference.name.description,
-            runtimeDirectory: paths.runtime,
-            tracking: try DirtyTracking.choice(guest: reference.name.description)
-        )
-        tracking = handle.trackingMethod
-        uuid = handle.description.uuid
-        address = handle.description.address
-        memoryBytes = UInt64(handle.description.pageCount * guestPageSize)
+        let opened = try OpenedGuest(target, options, paths: paths)
+        let description = opened.guest.description
+        tracking = opened.tracking
+        caveats = opened.caveats
+        uuid = description.uuid
+        address = description.address
+        memoryBytes = UInt64(opened.guest.ramPages * guestPageSize)
         let records = GenerationStore(
             paths,
-            reference.name,
-            handle.description,
+            target.name,
+            description,
             peer: options.standby,
             aloneAfter: options.settings.aloneAfter
         )
-        start = try records.begin(plugWasClosed: handle.output.wasClosed)
+        start = try records.begin(plugWasClosed: opened.output.wasClosed)
         engine = try ProtectEngine(
-            guest: handle,
-            output: handle.output,
+            guest: opened.guest,
+            output: opened.output,
             options: options,
-            identity: PrimaryIdentity(guestPID: handle.pid),
+            identity: PrimaryIdentity(guestPID: opened.pid),
             start: start,
             records: records,
             log: log
@@ -79,7 +62,7 @@ package final class ProtectService: Sendable {
             "protecting",
             metadata: [
                 "standby": "\(options.standby)", "interval": "\(options.settings.interval)",
-                "dirty_tracking": "\(tracking.rawValue)",
+                "dirty_tracking": "\(tracking)",
             ]
         )
         if start.outdatedBy != nil {
@@ -165,7 +148,7 @@ package final class ProtectService: Sendable {
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
             heldBytes: UInt64(snapshot.heldBytes),
-            reasons: reasons(machine, now) + troubles(snapshot)
+            reasons: reasons(machine, now) + troubles(snapshot) + caveats
         )
         let meters = snapshot.meters
         status.peer = options.standby.description
@@ -189,7 +172,7 @@ package final class ProtectService: Sendable {
                 p99: meters.outputLatency.valueAtPercentile(99)
             )
         }
-        status.dirtyTracking = tracking.rawValue
+        status.dirtyTracking = tracking
         status.memoryBytes = memoryBytes
         if machine.state == .syncing {
             status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))
@@ -231,6 +214,11 @@ package final class ProtectService: Sendable {
         case .splitBrain: reasons.append("SPLIT BRAIN: the guest is active at the standby too")
         case .ending: reasons.append("protection is ending")
         case .ended: reasons.append("protection has ended")
+        }
+        if machine.guestPaused {
+            reasons.append(
+                "the guest is paused, or another tool has suspended it: checkpoints go on when it does"
+            )
         }
         if let loss = machine.lastLoss, machine.state != .protected { reasons.append(loss) }
         if let at = machine.aloneAt {

@@ -44,6 +44,13 @@ package struct XlProgram: Sendable {
         return run.output
     }
 
+    /// The domain `domid` as `xl list -l` prints it: JSON, libxl's answer about what is true now.
+    func describe(_ domid: UInt32) throws(XenError) -> [UInt8] {
+        let run = try RunningXl(program: path, ["list", "-l", "\(domid)"], keepsOutput: true)
+        try run.finish(within: limits.answer)
+        return run.output
+    }
+
     func unpause(_ domid: UInt32) throws(XenError) { try order(["unpause", "\(domid)"]) }
     func destroy(_ domid: UInt32) throws(XenError) { try order(["destroy", "\(domid)"]) }
 

@@ -78,6 +78,12 @@ package final class LibxenguestGuest: ProtectedGuest {
     package var eventDescriptor: Int32 { readiness.descriptor.raw }
     package func ended() -> GuestEnd? { native.ended() }
     package var stateCapacity: Int { native.stateCapacity }
+    package var holesAreRAM: Bool { native.holesAreRAM }
+    package var ramPages: Int { native.ramPages }
+    package func letGo() {
+        stopDirtyTracking()
+        native.letGo()
+    }
 
     // MARK: Tracking
 

@@ -29,7 +29,10 @@ struct ProtectCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The guest: embedded:NAME.", transform: { try GuestReference($0) })
+    @Argument(
+        help: "The guest: a name, domid or UUID of Xen's, or embedded:NAME.",
+        transform: { try GuestReference($0) }
+    )
     var guest: GuestReference
 
     @Option(
@@ -70,6 +73,14 @@ struct ProtectCommand: ParsableCommand {
         transform: ByteSize.argument
     )
     var maxStaging: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "Protect a guest of Xen's although these writable disks are not replicated.",
+            valueName: "vdev,..."
+        )
+    )
+    var unreplicatedDisks: String?
 
     @Option(
         help: ArgumentHelp(
@@ -116,16 +127,22 @@ struct ProtectCommand: ParsableCommand {
     }
 
     func run() throws {
-        if detach { return try runDetached() }
+        let target: GuestTarget
+        do {
+            target = try guest.find()
+        } catch {
+            throw Console.failure("\(error)", code: Exit.unavailable)
+        }
+        if detach { return try runDetached(target.name) }
         Signals.ignore([SIGPIPE])
         Log.bootstrap()
-        let paths = try Console.paths(for: guest.name, creating: true)
+        let paths = try Console.paths(for: target.name, creating: true)
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
         do {
-            protection = try ProtectService(guest, options, paths: paths)
+            protection = try ProtectService(target, options, paths: paths)
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
         } catch let error as RecordError {
@@ -140,16 +157,16 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: Exit.unavailable)
         }
-        try finish(result, protection.text(of: result))
+        try finish(result, protection.text(of: result), target.name)
     }
 
-    private func finish(_ result: ProtectResult, _ text: String) throws {
+    private func finish(_ result: ProtectResult, _ text: String, _ name: GuestName) throws {
         switch result {
         case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .outdated(.crashed),
             .failed:
-            throw Console.failure("\(guest.name): \(text)", code: 1)
-        case .ended, .nothingToDrop, .outdated: Console.put("\(guest.name): \(text)\n")
-        case .unanswered, .refused: throw Console.failure("\(guest.name): \(text)", code: Exit.tryAgain)
+            throw Console.failure("\(name): \(text)", code: 1)
+        case .ended, .nothingToDrop, .outdated: Console.put("\(name): \(text)\n")
+        case .unanswered, .refused: throw Console.failure("\(name): \(text)", code: Exit.tryAgain)
         }
     }
 
@@ -162,15 +179,16 @@ struct ProtectCommand: ParsableCommand {
         options.settings.aloneAfter = aloneAfter
         options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
         options.tee = tee
+        options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options
     }
 
     // MARK: In the background
 
-    private func runDetached() throws {
-        let paths = try Console.paths(for: guest.name, creating: true)
+    private func runDetached(_ name: GuestName) throws {
+        let paths = try Console.paths(for: name, creating: true)
         let pid: Int32
-        let log = paths.primaryLog(guest.name)
+        let log = paths.primaryLog(name)
         do {
             let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
             guard raw >= 0 else { throw SystemError("write \(log)") }
@@ -185,7 +203,7 @@ struct ProtectCommand: ParsableCommand {
         }
         let process = try? ProcessHandle(pid: pid)
         let deadline = Clock.monotonic + timeout.nanoseconds
-        let client = ControlClient(path: try paths.primarySocket(guest.name))
+        let client = ControlClient(path: try paths.primarySocket(name))
         while true {
             if process?.hasEnded ?? true {
                 let code = ChildProcess.reap(pid).map { ($0 >> 8) & 0xFF } ?? 1
@@ -197,12 +215,12 @@ struct ProtectCommand: ParsableCommand {
             }
             if let status = try? client.get("/v1/status", as: [GuestStatus].self).first {
                 if wait == nil || status.state == .protected {
-                    return Console.put("protecting \(guest.name) in the background: pid \(pid), log \(log)\n")
+                    return Console.put("protecting \(name) in the background: pid \(pid), log \(log)\n")
                 }
             }
             guard Clock.monotonic < deadline else {
                 throw Console.failure(
-                    "\(guest.name) is not protected after \(timeout); pid \(pid) goes on trying: 'remusd status \(guest.name)', log \(log)",
+                    "\(name) is not protected after \(timeout); pid \(pid) goes on trying: 'remusd status \(name)', log \(log)",
                     code: Exit.tryAgain
                 )
             }

@@ -29,6 +29,23 @@ import Testing
         #expect(primary.state == .protected)
     }
 
+    /// Paused for longer than anything else may last: nothing is given up, and nothing let go.
+    @Test func aPausedGuestIsAStateAndNoFailure() {
+        let primary = PrimaryUnderTest.protected()
+        let acked = primary.machine.status.acked
+        primary.suspendAnswer = .paused
+        primary.run(.seconds(30), beating: true)
+        #expect(primary.state == .protected)
+        #expect(primary.machine.status.guestPaused)
+        #expect(!primary.has(.releaseAll))
+        #expect(primary.machine.status.acked == acked)
+        primary.suspendAnswer = .suspended
+        primary.runUntilSent(1)
+        primary.ack(1)
+        #expect(!primary.machine.status.guestPaused)
+        #expect(primary.machine.status.acked == 1)
+    }
+
     @Test func suspendThatComesTooLateIsUndone() {
         let primary = PrimaryUnderTest.protected()
         primary.suspendAnswer = .refused

@@ -1,0 +1,51 @@
+import Checkpoint
+import EmbeddedHost
+import XenHost
+
+/// A guest and its output in our hands, with what `status` says of them.
+struct OpenedGuest {
+    let guest: any ProtectedGuest
+    let output: any OutputBuffer
+    /// How its written pages are found.
+    let tracking: String
+    /// The guest's process, 0 if it is none.
+    var pid: Int32 = 0
+    /// What is not protected although the guest is, for people.
+    var caveats: [String] = []
+
+    /// Takes hold of a guest that runs here, without touching its work.
+    init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
+        switch target {
+        case .embedded(let name):
+            let handle = try EmbeddedGuest(
+                name: name.description,
+                runtimeDirectory: paths.runtime,
+                tracking: try DirtyTracking.choice(guest: name.description)
+            )
+            guest = handle
+            output = handle.output
+            tracking = handle.trackingMethod.rawValue
+            pid = handle.pid
+        case .xen(_, let found):
+            let config = try DomainConfig.current(found)
+            let disks = options.unreplicatedDisks
+            _ = try GuestRefusals.check(found, config: config, accepted: disks)
+            try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
+            guest = try XenGuest(found, config: config)
+            caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
+            output = NoOutput()
+            tracking = "log-dirty"
+        }
+    }
+}
+
+/// The output of a guest without a network: there is nothing to hold.
+final class NoOutput: OutputBuffer {
+    let wasClosed = false
+    func cut(epoch: UInt64) {}
+    func release(epoch: UInt64) {}
+    func absorb() {}
+    func releaseAll() {}
+    func dropAll() {}
+    func heldBytes() -> Int { 0 }
+}

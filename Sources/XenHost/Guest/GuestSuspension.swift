@@ -1,0 +1,292 @@
+import CXen
+import Checkpoint
+import Glibc
+import SystemSupport
+
+/// Suspends a domain and lets it go on: by its suspend event channel where it offers one, else through xenstore
+/// (xen-operations.md, sections 3 and 5). Never waits for the guest.
+///
+/// Readiness: a watch in xenstore, the event channel and, since a suspend that Xen signals elsewhere is not seen there, a
+/// timer while a request is on its way.
+final class GuestSuspension {
+    /// Tokens of the watches.
+    private enum Token {
+        static let shutdown: UInt8 = 0x73, release: UInt8 = 0x72, target: UInt8 = 0x74
+    }
+
+    /// How often the domain is looked at while a suspend is expected.
+    private static let lookInterval: UInt64 = 1_000_000
+    /// How often otherwise.
+    private static let idleInterval: UInt64 = 50_000_000
+    /// How long a dead predecessor's request may still have an effect.
+    private static let predecessorTime: UInt64 = 20_000_000_000
+
+    private(set) var machine = SuspendMachine()
+    /// `memory/target` was written since `takeTargetChange`.
+    private var targetChanged = false
+    private let hypervisor: Hypervisor
+    private let store: Xenstore
+    private let domain: UInt32
+    private let shutdownPath: String
+    private let channel: OpaquePointer?
+    private let channelDescriptor: Descriptor?
+    private let storeDescriptor: Descriptor
+    private let timer: TimerFD
+    private let events: Epoll
+    /// The answer to a request that was not made.
+    private var immediate: SuspendOutcome?
+    /// xenstored has not been told yet that the guest runs again.
+    private var owesStore = false
+    private var lastLook: UInt64 = 0
+    private(set) var end: GuestEnd?
+
+    init(_ hypervisor: Hypervisor, _ store: Xenstore, domain: UInt32) throws(GuestError) {
+        self.hypervisor = hypervisor
+        self.store = store
+        self.domain = domain
+        shutdownPath = "/local/domain/\(domain)/control/shutdown"
+        let guest = hypervisor.guest
+        channel = try Self.openChannel(hypervisor, store, domain)
+        do {
+            timer = try TimerFD()
+            events = try Epoll()
+            try events.add(timer.descriptor, .readable, token: 0)
+            // Copies, so that each has one owner: the libraries close their own.
+            let watches = fcntl(store.descriptor, F_DUPFD_CLOEXEC, 3)
+            guard watches >= 0 else { throw SystemError("duplicate a descriptor") }
+            storeDescriptor = Descriptor(owning: watches)
+            try events.add(storeDescriptor, .readable, token: 1)
+            if let channel {
+                let copy = fcntl(CXen_channel_descriptor(channel), F_DUPFD_CLOEXEC, 3)
+                guard copy >= 0 else { throw SystemError("duplicate a descriptor") }
+                let descriptor = Descriptor(owning: copy)
+                channelDescriptor = descriptor
+                try events.add(descriptor, .readable, token: 2)
+            } else {
+                channelDescriptor = nil
+            }
+        } catch {
+            if let channel { CXen_channel_close(hypervisor.raw, channel) }
+            throw GuestError(guest: guest, reason: "\(error)")
+        }
+        try store.watch(shutdownPath, token: "s")
+        try store.watch("@releaseDomain", token: "r")
+        try store.watch("/local/domain/\(domain)/memory/target", token: "t")
+        machine.predecessorUntil = Clock.monotonic + Self.predecessorTime
+        // A watch fires once when it is set: what waits now is that, and is older than the answer to this.
+        _ = store.read(shutdownPath)
+        drain(ignoringShutdown: true)
+        targetChanged = false
+    }
+
+    deinit { if let channel { CXen_channel_close(hypervisor.raw, channel) } }
+
+    private static func openChannel(
+        _ hypervisor: Hypervisor,
+        _ store: Xenstore,
+        _ domain: UInt32
+    ) throws(GuestError) -> OpaquePointer? {
+        let offered = store.read("/local/domain/\(domain)/device/suspend/event-channel")
+        guard let port = offered.flatMap({ Int32($0) }), port > 0 else { return nil }
+        var code: Int32 = 0
+        guard let channel = CXen_channel_open(hypervisor.raw, domain, port, &code) else {
+            throw XenFailure.error(hypervisor.guest, "bind its suspend event channel", code)
+        }
+        return channel
+    }
+
+    /// Readable when something may have happened.
+    var eventDescriptor: Int32 { events.descriptor.raw }
+    var isSuspended: Bool { machine.phase == .suspended }
+    var isVoid: Bool { machine.isVoid }
+    func trackingRestarted() { machine.trackingRestarted() }
+
+    /// Whether its memory target was changed since the last call.
+    func takeTargetChange() -> Bool {
+        drain()
+        defer { targetChanged = false }
+        return targetChanged
+    }
+
+    // MARK: Looking
+
+    private func state() throws(GuestError) -> DomainState {
+        lastLook = Clock.monotonic
+        return try hypervisor.domain(domain)?.state ?? .gone
+    }
+
+    /// Takes what waits in the watches, and sees to it.
+    private func drain(ignoringShutdown: Bool = false) {
+        while let token = store.nextEvent() {
+            switch token {
+            case Token.shutdown where !ignoringShutdown && machine.phase == .running: judgeRequest()
+            case Token.target: targetChanged = true
+            case Token.release: lastLook = 0
+            default: break
+            }
+        }
+    }
+
+    /// Somebody wrote to `control/shutdown` while nothing of ours was on its way.
+    private func judgeRequest() {
+        switch store.read(shutdownPath) {
+        case "poweroff", "reboot", "halt", "crash": break
+        default: machine.foreignRequest()
+        }
+    }
+
+    /// Whether the guest has ended; cheap, and called often.
+    func checkEnd() -> GuestEnd? {
+        if end != nil { return end }
+        drain()
+        if machine.phase != .asked { timer.drain() }
+        guard machine.phase == .overdue || Clock.monotonic - lastLook >= Self.idleInterval else { return nil }
+        // A look that fails says nothing; the next one may.
+        if let state = try? state() { _ = act(on: state) }
+        return end
+    }
+
+    /// Judges a look, and does what it asks for.
+    private func act(on state: DomainState) -> SuspendMachine.Verdict {
+        let verdict = machine.observe(state, at: Clock.monotonic)
+        switch verdict {
+        case .ended(let reason): end = reason
+        case .resume: try? letRun()
+        case .nothing, .suspended, .paused: break
+        }
+        setTimer()
+        return verdict
+    }
+
+    // MARK: Suspending
+
+    func request() throws(GuestError) {
+        drain()
+        if owesStore { try tellStore() }
+        immediate = nil
+        var answer = machine.request(try state(), at: Clock.monotonic)
+        if answer == .resumeFirst {
+            try letRun()
+            answer = machine.request(try state(), at: Clock.monotonic)
+        }
+        switch answer {
+        case .ask: try ask()
+        case .wait: break
+        case .resumeFirst: immediate = .paused
+        case .impossible(let outcome):
+            immediate = outcome
+            if case .ended(let reason) = outcome { end = reason }
+            // The answer is there already.
+            timer.repeats(every: Self.lookInterval)
+            return
+        }
+        setTimer()
+    }
+
+    /// A domain that is about to suspend is looked at often.
+    private func setTimer() {
+        let isExpected = machine.phase == .asked || machine.phase == .overdue
+        timer.repeats(every: isExpected ? Self.lookInterval : 0)
+    }
+
+    private func ask() throws(GuestError) {
+        if let channel {
+            CXen_channel_drain(channel)
+            try hypervisor.check("signal its suspend event channel", CXen_channel_notify(channel))
+        } else if try !store.exchange(shutdownPath, from: "", to: "suspend") {
+            switch store.read(shutdownPath) {
+            // A predecessor's request that the guest has not read yet: it will do.
+            case "suspend": break
+            case nil: try store.write(shutdownPath, "suspend")
+            case let other?:
+                throw GuestError(
+                    guest: hypervisor.guest,
+                    reason: "it has not read the request to \(other) yet, which somebody made before"
+                )
+            }
+        }
+        machine.asked()
+    }
+
+    func outcome() throws(GuestError) -> SuspendOutcome? {
+        timer.drain()
+        if let channel { CXen_channel_drain(channel) }
+        drain()
+        if let immediate {
+            self.immediate = nil
+            setTimer()
+            return immediate
+        }
+        guard machine.phase == .asked || machine.phase == .suspended else { return nil }
+        switch act(on: try state()) {
+        case .suspended: return .suspended
+        case .ended(let end): return .ended(end)
+        case .paused:
+            cancel()
+            return .paused
+        case .nothing, .resume: return nil
+        }
+    }
+
+    /// Withdraws the request; a guest that has suspended runs on.
+    func cancel() {
+        immediate = nil
+        switch machine.phase {
+        case .asked:
+            // What cannot be withdrawn for any reason counts as taken: then the guest is watched, and resumed.
+            let withdrawn =
+                channel == nil && (try? store.exchange(shutdownPath, from: "suspend", to: "")) == true
+            machine.withdrawn(taken: !withdrawn)
+            setTimer()
+            if withdrawn {
+                // The answer to this is younger than what our own writing made fire.
+                _ = store.read(shutdownPath)
+                drain(ignoringShutdown: true)
+            } else {
+                if let state = try? state() { _ = act(on: state) }
+            }
+        case .suspended: try? resume()
+        case .running, .overdue, .foreign: break
+        }
+    }
+
+    /// Lets a guest that is suspended for us run on.
+    func resume() throws(GuestError) {
+        guard machine.phase == .suspended else { return }
+        try letRun()
+    }
+
+    private func letRun() throws(GuestError) {
+        let code = CXen_domain_resume(hypervisor.raw, domain)
+        if code != 0 {
+            // It may run already, by somebody else's doing.
+            guard try state() != .suspended else {
+                throw XenFailure.error(hypervisor.guest, "resume it", code)
+            }
+        }
+        machine.resumed()
+        setTimer()
+        owesStore = true
+        // The guest runs; xenstored's ignorance is made good before the next suspend.
+        try? tellStore()
+    }
+
+    /// Without this xenstored is silent about the next suspend (xen-operations.md, section 3.2).
+    private func tellStore() throws(GuestError) {
+        try store.resume(domain)
+        owesStore = false
+        // What the guest wrote before it suspended is older than that answer, and ours.
+        drain(ignoringShutdown: true)
+    }
+
+    /// The guest runs, and nothing of ours is on its way to it, at the latest when `limit` nanoseconds have passed.
+    func settle(within limit: UInt64) {
+        cancel()
+        let deadline = Clock.monotonic + limit
+        while machine.phase == .overdue, Clock.monotonic < deadline {
+            usleep(1000)
+            if let state = try? state() { _ = act(on: state) }
+            if end != nil { return }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+import CXen
+import Checkpoint
+import Glibc
+import SystemSupport
+import XenStream
+
+/// A guest of Xen's as `remusd protect` sees it: the native engine.
+///
+/// Calls come from one thread. Nothing is mapped, and log-dirty is off, before `startDirtyTracking`. When the object goes the
+/// guest runs, log-dirty is off, and nothing of it stays mapped.
+package final class XenGuest: ProtectedGuest {
+    package let description: GuestDescription
+    package let domain: UInt32
+    /// What it may get (`memory/static-max` in xenstore, KiB).
+    package let ramPages: Int
+    package let holesAreRAM = false
+
+    private let hypervisor: Hypervisor
+    private let suspension: GuestSuspension
+    private let dirtyLog: DirtyLog
+    private let pages: any GuestPages
+    private let state: any GuestStateReader
+    /// Pages to be sent although Xen's bitmap does not have them.
+    private var extra: PageBitmap
+    /// How many of the next readings count everything as dirty.
+    private var wholeReadings = 0
+    /// Its pages of RAM, as of the last look at all of them.
+    private var scannedPages: Int?
+    private var isReleased = false
+
+    /// Takes hold of a guest that runs here, without touching its work.
+    /// - Throws: if it cannot be protected, with the reason.
+    package init(_ found: FoundGuest, config: [UInt8]) throws(GuestError) {
+        let hypervisor = try Hypervisor(for: found.name)
+        let store = try Xenstore(for: found.name)
+        guard let domain = try hypervisor.domain(found.domain), domain.uuid == found.uuid else {
+            throw GuestError(guest: found.name, reason: "it is gone, see xl list")
+        }
+        self.hypervisor = hypervisor
+        self.domain = domain.id
+        if domain.isHVM {
+            guard store.read("/libxl/\(domain.id)/type") == "pvh" else {
+                throw GuestError(
+                    guest: found.name,
+                    reason: "it is an HVM guest with a device model, whose state is not replicated yet"
+                )
+            }
+            var frames: UInt64 = 0
+            try hypervisor.check(
+                "ask how many frames it has",
+                CXen_domain_frames(hypervisor.raw, domain.id, &frames)
+            )
+            pages = try HVMPages(hypervisor, domain: domain.id, pageCount: Int(frames))
+            state = try HVMState(hypervisor, domain: domain.id)
+        } else {
+            let frames = try PVFrames(hypervisor, domain)
+            pages = try PVPages(hypervisor, frames, domain: domain.id)
+            state = try PVState(hypervisor, frames, domain)
+        }
+        let pageCount = pages.pageCount
+        let mostKiB = store.read("/local/domain/\(domain.id)/memory/static-max").flatMap { Int($0) } ?? 0
+        ramPages = min(pageCount, max(domain.pages, mostKiB / 4))
+        dirtyLog = try DirtyLog(hypervisor, domain: domain.id, pageCount: pageCount)
+        suspension = try GuestSuspension(hypervisor, store, domain: domain.id)
+        extra = PageBitmap(pageCount: pageCount)
+        description = GuestDescription(
+            name: found.name,
+            uuid: found.uuid,
+            kind: domain.isHVM ? .hvm : .pv,
+            pageCount: pageCount,
+            address: "",
+            config: config
+        )
+        try noticeChanges()
+    }
+
+    deinit { letGo() }
+
+    /// Waits, for a bounded time, for a guest that has read a request to suspend.
+    package func letGo() {
+        guard !isReleased else { return }
+        isReleased = true
+        suspension.settle(within: 5_000_000_000)
+        dirtyLog.stop()
+        pages.dropAll()
+    }
+
+    // MARK: Ends
+
+    package var eventDescriptor: Int32 { suspension.eventDescriptor }
+
+    package func ended() -> GuestEnd? {
+        guard let end = suspension.checkEnd() else { return nil }
+        // What is mapped would keep a dead domain's memory, and its name, from going.
+        pages.dropAll()
+        return end
+    }
+
+    /// Nothing of a guest that ended may be mapped again.
+    private func requireLife() throws(GuestError) {
+        guard suspension.end == nil, !isReleased else {
+            throw GuestError(guest: description.name, reason: "it runs no more")
+        }
+    }
+
+    // MARK: Dirty pages
+
+    package func startDirtyTracking() throws(GuestError) {
+        try dirtyLog.start()
+        suspension.trackingRestarted()
+        wholeReadings = 0
+        extra.removeAll()
+    }
+
+    package func stopDirtyTracking() { dirtyLog.stop() }
+
+    package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) {
+        try requireLife()
+        let isSuspended = suspension.isSuspended
+        try noticeChanges()
+        let reading = try dirtyLog.read(into: &bitmap, isFinal: isSuspended)
+        // A Linux that suspends writes: a bitmap without a bit is one that somebody switched off.
+        if reading == .lost || suspension.isVoid || isSuspended && reading == .none {
+            let reason =
+                suspension.isVoid
+                ? "another tool suspended it, and may have read or switched off Xen's record of what it wrote"
+                : "Xen's record of what it wrote is \(reading == .lost ? "incomplete" : "empty: it was switched off")"
+            throw GuestError(guest: description.name, reason: reason, voidsTracking: true)
+        }
+        if wholeReadings > 0 {
+            wholeReadings -= 1
+            pages.collectPresent(into: &bitmap)
+        }
+        if isSuspended { try pages.refresh(bitmap, &extra) }
+        bitmap.formUnion(extra)
+        extra.removeAll()
+    }
+
+    /// Looks whether its memory became more, less, or other.
+    private func noticeChanges() throws(GuestError) {
+        let targetChanged = suspension.takeTargetChange()
+        guard let now = try hypervisor.domain(domain) else { return }
+        if now.isHVM {
+            var frames: UInt64 = 0
+            try hypervisor.check(
+                "ask how many frames it has",
+                CXen_domain_frames(hypervisor.raw, domain, &frames)
+            )
+            guard frames <= UInt64(pages.pageCount) else {
+                throw GuestError(
+                    guest: description.name,
+                    reason: "its memory reaches further than when protection began (\(frames) frames, then "
+                        + "\(pages.pageCount)): unprotect it and protect it again"
+                )
+            }
+        }
+        // A frame that goes and another that comes at the same place, between two looks, would not be seen: a new target
+        // makes everything dirty, in this reading and, since the guest may follow it late, in the next.
+        if targetChanged { wholeReadings = 2 }
+        if targetChanged || now.pages != scannedPages {
+            pages.dropMappings()
+            try pages.rescan(total: now.pages, &extra)
+            scannedPages = now.pages
+        }
+    }
+
+    package func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError) {
+        try requireLife()
+        try noticeChanges()
+        pages.collectPresent(into: &bitmap)
+    }
+
+    package func copyPages(
+        _ pfns: UnsafeBufferPointer<UInt64>,
+        types: UnsafeMutableBufferPointer<PageType>,
+        into contents: UnsafeMutableRawPointer
+    ) throws(GuestError) -> Int {
+        try requireLife()
+        return try pages.copy(
+            pfns,
+            types: types,
+            into: contents,
+            isSuspended: suspension.isSuspended,
+            later: &extra
+        )
+    }
+
+    // MARK: Suspending
+
+    package func requestSuspend() throws(GuestError) {
+        // While the guest runs and nothing waits for us: what changed without being written is looked for.
+        if dirtyLog.isOn { try pages.rescanSlice(&extra) }
+        try suspension.request()
+    }
+
+    package func suspendOutcome() throws(GuestError) -> SuspendOutcome? { try suspension.outcome() }
+    package func cancelSuspend() { suspension.cancel() }
+    package func resume() throws(GuestError) { try suspension.resume() }
+
+    // MARK: State
+
+    package var stateCapacity: Int { state.capacity }
+
+    package func writeStatic(into writer: inout StreamWriter) throws(GuestError) {
+        try state.writeStatic(into: &writer)
+    }
+
+    package func writeState(into writer: inout StreamWriter) throws(GuestError) {
+        try requireLife()
+        try state.writeState(into: &writer)
+        // Whoever resumed it meanwhile (another tool) has torn this checkpoint.
+        guard try hypervisor.domain(domain)?.state == .suspended else {
+            throw GuestError(
+                guest: description.name,
+                reason: "somebody else resumed it while it was being copied"
+            )
+        }
+    }
+}
