@@ -19,6 +19,36 @@ package enum ChildProcess {
         environment: [String]? = nil,
         ownSession: Bool = false
     ) throws(SystemError) -> Int32 {
+        let copies = try copied(inherited, for: path)
+        return try start(path, arguments, environment: environment, flags: ownSession ? setsid : 0) {
+            actions in
+            for copy in copies { posix_spawn_file_actions_adddup2(&actions, copy.source.raw, copy.target) }
+        }
+    }
+
+    /// Starts `path` as a process that outlives this one and what ends its process group: in a session of its own, with
+    /// /dev/null as standard input and output, and `errors` as standard error (default: ours).
+    /// `inherited` and `environment` are as for `spawn`.
+    package static func spawnDetached(
+        _ path: String,
+        _ arguments: [String],
+        errors: Descriptor? = nil,
+        inherited: [Int32: Descriptor] = [:],
+        environment: [String]? = nil
+    ) throws(SystemError) -> Int32 {
+        let copies = try copied(inherited, for: path)
+        return try start(path, arguments, environment: environment, flags: setsid) { actions in
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+            if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
+            for copy in copies { posix_spawn_file_actions_adddup2(&actions, copy.source.raw, copy.target) }
+        }
+    }
+
+    private static func copied(
+        _ inherited: [Int32: Descriptor],
+        for path: String
+    ) throws(SystemError) -> [(target: Int32, source: Descriptor)] {
         // dup2 onto its own number keeps close-on-exec, and a source may stand where a later target goes: so every
         // source is first copied above all targets.
         let floor = max(64, (inherited.keys.max() ?? 0) + 1)
@@ -28,24 +58,7 @@ package enum ChildProcess {
             guard copy >= 0 else { throw SystemError("duplicate a descriptor for \(path)") }
             copies.append((target, Descriptor(owning: copy)))
         }
-        return try start(path, arguments, environment: environment, flags: ownSession ? setsid : 0) {
-            actions in
-            for copy in copies { posix_spawn_file_actions_adddup2(&actions, copy.source.raw, copy.target) }
-        }
-    }
-
-    /// Starts `path` as a process that outlives this one and what ends its process group: in a session of its own, with
-    /// /dev/null as standard input and output, and `errors` as standard error (default: ours).
-    package static func spawnDetached(
-        _ path: String,
-        _ arguments: [String],
-        errors: Descriptor? = nil
-    ) throws(SystemError) -> Int32 {
-        try start(path, arguments, environment: nil, flags: setsid) { actions in
-            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-            if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
-        }
+        return copies
     }
 
     /// POSIX_SPAWN_SETSID, which is behind _GNU_SOURCE (spawn.h).

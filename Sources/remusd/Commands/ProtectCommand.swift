@@ -141,8 +141,14 @@ struct ProtectCommand: ParsableCommand {
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         let protection: ProtectService
+        let post: GuardianPost
         do {
+            post = try GuardianPost(target, paths: paths)
             protection = try ProtectService(target, options, paths: paths)
+            try post.start(
+                protection,
+                arguments: Self.withoutDetaching(Array(CommandLine.arguments.dropFirst()))
+            )
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
         } catch let error as RecordError {
@@ -150,6 +156,7 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: 1)
         }
+        defer { post.leave() }
         stopped.whenSet { protection.unprotect() }
         let result: ProtectResult
         do {

@@ -1,0 +1,125 @@
+import Checkpoint
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+
+/// Keeps a guardian beside this `remusd protect`: starts one, another when it dies, and dismisses it at a normal end.
+package final class GuardianKeeper: Sendable {
+    private struct State {
+        var pid: Int32 = 0
+        var lease: Descriptor?
+        /// What a guardian that comes later must be told too.
+        var isSteady = false
+        var engine: Int32?
+    }
+
+    private let program: String
+    private let arguments: [String]
+    private let logPath: String
+    private let log: Logger
+    private let state = Mutex(State())
+    private let stop: EventFD
+    private let thread = Mutex(WorkerThread?.none)
+
+    /// Starts a guardian.
+    /// - Parameters:
+    ///   - program: what to run with `arguments`; it inherits the lease as descriptor 3.
+    ///   - logPath: where its standard error goes, appended.
+    package init(
+        program: String = ChildProcess.ownPath,
+        arguments: [String],
+        logPath: String,
+        log: Logger
+    ) throws(SystemError) {
+        self.program = program
+        self.arguments = arguments
+        self.logPath = logPath
+        self.log = log
+        stop = try EventFD()
+        let first = try start()
+        let worker = try WorkerThread("guardian") { [self] in
+            var process = first
+            while true {
+                var entries = (
+                    Poll.Entry(process.descriptor.raw), Poll.Entry(stop.descriptor.raw), Poll.Entry(-1)
+                )
+                Poll.wait(&entries, nanoseconds: 3_600_000_000_000)
+                if entries.1.isReady { return }
+                guard process.hasEnded else { continue }
+                ChildProcess.reap(process.pid)
+                log.warning("the guardian is gone; starting another", metadata: ["pid": "\(process.pid)"])
+                while true {
+                    if Poll.wait(stop.descriptor.raw, milliseconds: 100) { return }
+                    do throws(SystemError) {
+                        process = try start()
+                        break
+                    } catch {
+                        log.error("no guardian: \(error)")
+                    }
+                }
+            }
+        }
+        thread.withLock { $0 = worker }
+    }
+
+    /// The guardian's process number.
+    package var pid: Int32 { state.withLock { $0.pid } }
+
+    /// The guest is protected: if this process dies now, that is the first time in a row.
+    package func steady() {
+        state.withLock {
+            guard !$0.isSteady else { return }
+            $0.isSteady = true
+            Self.tell($0.lease, [PrimaryGuardian.Word.steady])
+        }
+    }
+
+    /// An engine process that must be dead too before the guardian acts.
+    package func engine(_ pid: Int32) {
+        state.withLock {
+            guard $0.engine != pid else { return }
+            $0.engine = pid
+            Self.tell($0.lease, Self.engineWord(pid))
+        }
+    }
+
+    /// Sends the guardian away: protection has ended, and the guest runs.
+    package func dismiss() {
+        stop.signal()
+        thread.withLock { exchange(&$0, with: nil) }?.join()
+        let (pid, lease) = state.withLock { ($0.pid, $0.lease) }
+        Self.tell(lease, [PrimaryGuardian.Word.dismiss])
+        if let process = try? ProcessHandle(pid: pid), !process.waitForEnd(milliseconds: 2000) { return }
+        ChildProcess.reap(pid)
+    }
+
+    private func start() throws(SystemError) -> ProcessHandle {
+        let (reading, writing) = try Pipe.create()
+        let raw = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        let errors = raw >= 0 ? Descriptor(owning: raw) : nil
+        let pid = try ChildProcess.spawnDetached(
+            program,
+            arguments,
+            errors: errors,
+            inherited: [GuardianTask.leaseNumber: reading]
+        )
+        let process = try ProcessHandle(pid: pid)
+        state.withLock {
+            ($0.pid, $0.lease) = (pid, writing)
+            if $0.isSteady { Self.tell(writing, [PrimaryGuardian.Word.steady]) }
+            if let engine = $0.engine { Self.tell(writing, Self.engineWord(engine)) }
+        }
+        return process
+    }
+
+    private static func engineWord(_ pid: Int32) -> [UInt8] {
+        [PrimaryGuardian.Word.engine] + withUnsafeBytes(of: pid) { Array($0) }
+    }
+
+    /// A guardian that is gone hears nothing; the next one is told anew.
+    private static func tell(_ lease: Descriptor?, _ bytes: [UInt8]) {
+        guard let lease else { return }
+        _ = write(lease.raw, bytes, bytes.count)
+    }
+}

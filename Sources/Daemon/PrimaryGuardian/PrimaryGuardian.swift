@@ -1,0 +1,235 @@
+import Checkpoint
+import Glibc
+import Logging
+import SystemSupport
+import XenHost
+
+/// What a guardian does to a guest, and to get it protected again.
+package protocol GuardianHands: Sendable {
+    /// Puts the guest right: resumes it, withdraws what was asked of it, ends log-dirty.
+    /// - Parameter patience: nanoseconds to wait for a suspend that may still come.
+    func repair(patience: UInt64) throws -> XenRecovery.Finding
+    /// Starts `remusd protect` again, detached.
+    /// - Parameter count: how many restarts in a row this makes.
+    /// - Returns: its process number; it is a child.
+    func restart(count: Int) throws -> Int32
+    /// Whether a `remusd protect` answers for the guest.
+    func isServed() -> Bool
+}
+
+/// Watches one `remusd protect` of a Xen guest and acts once it, and every engine process of it, is dead: the guest runs again
+/// at once, and is protected again. While it lives the guardian only watches: there are never two who resume.
+///
+/// Never touches the guest's output: what is held stays held, so it is safe to resume with an ack unknown.
+package final class PrimaryGuardian {
+    /// How its task ended.
+    package enum Outcome: Equatable, Sendable {
+        /// Protection ended on purpose.
+        case dismissed
+        /// Another `remusd protect` has the guest.
+        case superseded
+        /// Protection is back; the new process has a guardian of its own.
+        case restored
+        /// The guest is gone, or its new protection ended as planned.
+        case over
+        /// It did not come back. The guest runs, its output is held.
+        case givenUp
+    }
+
+    /// How often protection is tried to be brought back by guardians in a row.
+    package static let restartLimit = 3
+    /// What the keeper says over the lease, one byte each; `engine` is followed by a process number, 4 bytes.
+    enum Word {
+        static let dismiss: UInt8 = 0x64, steady: UInt8 = 0x73, engine: UInt8 = 0x65
+    }
+
+    private let protect: ProcessHandle?
+    private let lease: Descriptor
+    private let holdPath: String
+    private let hands: any GuardianHands
+    private let log: Logger
+    /// Restarts in a row that never came to a protected guest.
+    private var restarts: Int
+    private var engines: [ProcessHandle] = []
+    private var isDismissed = false
+    private var leaseIsOpen = true
+    private let pause: UInt32
+
+    /// - Parameters:
+    ///   - protect: the process to watch; nil if it has died already.
+    ///   - lease: the reading end of the keeper's pipe.
+    ///   - hold: the guest's lock, `Paths.primaryHold`.
+    ///   - restarts: how many restarts in a row came before this process.
+    ///   - pause: microseconds before a try that is not the first.
+    package init(
+        watching protect: ProcessHandle?,
+        lease: Descriptor,
+        hold: String,
+        restarts: Int,
+        hands: any GuardianHands,
+        log: Logger,
+        pause: UInt32 = 1_000_000
+    ) {
+        self.protect = protect
+        self.lease = lease
+        holdPath = hold
+        self.restarts = restarts
+        self.hands = hands
+        self.log = log
+        self.pause = pause
+    }
+
+    /// Watches, and does what is to be done; blocks.
+    package func run() -> Outcome {
+        while true {
+            listen()
+            if isDismissed { return .dismissed }
+            if protect?.hasEnded ?? true { break }
+            var entries = (
+                Poll.Entry(protect?.descriptor.raw ?? -1), Poll.Entry(leaseIsOpen ? lease.raw : -1),
+                Poll.Entry(-1)
+            )
+            Poll.wait(&entries, nanoseconds: 3_600_000_000_000)
+        }
+        // Its last word may be in the pipe.
+        listen()
+        if isDismissed { return .dismissed }
+        let died = Clock.monotonic
+        log.warning("protect died", metadata: ["pid": "\(protect?.pid ?? 0)"])
+        for engine in engines {
+            engine.signal(SIGKILL)
+            engine.waitForEnd(milliseconds: 1000)
+        }
+        while true {
+            guard let finding = repair(since: died) else { return .superseded }
+            if finding == .gone {
+                log.notice("the guest is gone; nothing is left to do")
+                return .over
+            }
+            guard restarts < Self.restartLimit else { return giveUp() }
+            restarts += 1
+            if restarts > 1 { usleep(pause) }
+            if let outcome = bringBack() { return outcome }
+        }
+    }
+
+    // MARK: Listening
+
+    private func listen() {
+        while leaseIsOpen, Poll.wait(lease.raw, milliseconds: 0) {
+            var word: UInt8 = 0
+            let count = read(lease.raw, &word, 1)
+            if count < 0, errno == EINTR { continue }
+            guard count == 1 else {
+                leaseIsOpen = false
+                return
+            }
+            switch word {
+            case Word.dismiss: isDismissed = true
+            case Word.steady: restarts = 0
+            case Word.engine:
+                var pid: Int32 = 0
+                guard read(lease.raw, &pid, 4) == 4 else { continue }
+                engines.removeAll { $0.hasEnded }
+                if let engine = try? ProcessHandle(pid: pid) { engines.append(engine) }
+            default: break
+            }
+        }
+    }
+
+    // MARK: Acting
+
+    /// Puts the guest right, holding its lock: no `protect` can have it meanwhile.
+    /// - Returns: nil if a living one has it.
+    private func repair(since died: UInt64) -> XenRecovery.Finding? {
+        guard let hold = takeHold() else {
+            log.notice("another protect has the guest; nothing is left to do")
+            return nil
+        }
+        defer { withExtendedLifetime(hold) {} }
+        while true {
+            do {
+                let finding = try hands.repair(patience: 300_000_000)
+                log.notice(
+                    "the guest is put right",
+                    metadata: [
+                        "at_death": "\(Self.text(finding))",
+                        "after_ms": "\((Clock.monotonic - died) / 1_000_000)",
+                    ]
+                )
+                return finding
+            } catch {
+                // Nobody else will do it.
+                log.error("cannot put the guest right, will try again: \(error)")
+                usleep(200_000)
+            }
+        }
+    }
+
+    private static func text(_ finding: XenRecovery.Finding) -> String {
+        switch finding {
+        case .resumed: "suspended"
+        case .withdrawn: "suspend-pending"
+        case .clean: "running"
+        case .gone: "gone"
+        }
+    }
+
+    /// The guest's lock, for which another guardian's repair is waited for.
+    private func takeHold() -> SocketLock? {
+        for attempt in 0..<100 {
+            if attempt > 0 { usleep(10_000) }
+            if let lock = try? SocketLock(path: holdPath) { return lock }
+        }
+        return nil
+    }
+
+    /// Starts `protect` again and watches over it until it has come up, with a guardian of its own.
+    /// - Returns: nil if it has not.
+    private func bringBack() -> Outcome? {
+        let pid: Int32
+        do {
+            pid = try hands.restart(count: restarts)
+        } catch {
+            log.error("cannot start protect again: \(error)", metadata: ["try": "\(restarts)"])
+            return nil
+        }
+        log.notice("protect is started again", metadata: ["pid": "\(pid)", "try": "\(restarts)"])
+        guard let process = try? ProcessHandle(pid: pid) else { return ended(pid) }
+        let deadline = Clock.monotonic + 60_000_000_000
+        while !process.waitForEnd(milliseconds: 50) {
+            if hands.isServed() || Clock.monotonic > deadline {
+                log.notice("protection is back", metadata: ["pid": "\(pid)"])
+                return .restored
+            }
+        }
+        return ended(pid)
+    }
+
+    private func ended(_ pid: Int32) -> Outcome? {
+        let status = ChildProcess.reap(pid) ?? 0
+        let code = (status >> 8) & 0xff
+        if status & 0x7f == 0, code == 0 { return .over }
+        log.error(
+            "protect ended again",
+            metadata: [
+                "pid": "\(pid)", "code": "\(code)", "signal": "\(status & 0x7f)", "try": "\(restarts)",
+            ]
+        )
+        return nil
+    }
+
+    private func giveUp() -> Outcome {
+        log.critical(
+            """
+            UNPROTECTED: protect does not come back. The guest runs; what it sends is held. Protect it again, or unprotect it
+            """
+        )
+        // A suspend that was asked for may come late, and nobody else waits for it.
+        if let hold = takeHold() {
+            _ = try? hands.repair(patience: 20_000_000_000)
+            withExtendedLifetime(hold) {}
+        }
+        return .givenUp
+    }
+}

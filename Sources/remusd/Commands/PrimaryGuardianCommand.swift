@@ -1,0 +1,56 @@
+import ArgumentParser
+import Checkpoint
+import Daemon
+import Glibc
+import SystemSupport
+
+/// `remusd primary-guardian`: started by `remusd protect` of a Xen guest, never by hand.
+struct PrimaryGuardianCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: GuardianTask.command,
+        abstract: "Let a guest run again, and be protected again, when its protect has died.",
+        shouldDisplay: false
+    )
+
+    @Option(transform: { try GuestName($0) })
+    var guest: GuestName
+
+    @Option var domain: UInt32
+
+    @Option(transform: { text in
+        guard let uuid = GuestUUID(text) else { throw ValidationError("\(text) is no UUID") }
+        return uuid
+    })
+    var uuid: GuestUUID
+
+    @Option(help: "The process to watch.")
+    var protect: Int32
+
+    @Option(help: "When it started.")
+    var started: UInt64
+
+    @Option(help: "Restarts in a row before it.")
+    var restarts: Int
+
+    @Argument(parsing: .postTerminator, help: "How to protect the guest again.")
+    var arguments: [String]
+
+    func run() throws {
+        Signals.ignore([SIGPIPE, SIGINT, SIGHUP, SIGTERM])
+        Log.bootstrap()
+        let task = GuardianTask(
+            guest: guest,
+            domain: domain,
+            uuid: uuid,
+            protect: protect,
+            startTime: started,
+            restarts: restarts,
+            arguments: arguments
+        )
+        do {
+            _ = try task.run(try Console.paths())
+        } catch {
+            throw Console.failure("\(error)", code: 1)
+        }
+    }
+}
