@@ -1,5 +1,6 @@
 import Checkpoint
 import EmbeddedHost
+import NetBuffer
 import XenHost
 
 /// A guest and its output in our hands, with what `status` says of them.
@@ -29,11 +30,14 @@ struct OpenedGuest {
         case .xen(_, let found):
             let config = try DomainConfig.current(found)
             let disks = options.unreplicatedDisks
-            _ = try GuestRefusals.check(found, config: config, accepted: disks)
+            let devices = try GuestRefusals.check(found, config: config, accepted: disks)
             try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
             guest = try XenGuest(found, config: config)
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
-            output = NoOutput()
+            let ports = devices.cards.map { GuestPort(interface: $0.interface, device: $0.device) }
+            output =
+                ports.isEmpty
+                ? NoOutput() : try NetworkPlug(guest: found.name, domain: found.domain, ports: ports)
             tracking = "log-dirty"
         }
     }
