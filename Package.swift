@@ -74,7 +74,7 @@ let package = Package(
         tests(of: "SystemSupport"),
         tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "NetBuffer", ["Checkpoint", "SystemSupport"]),
-        tests(of: "XenHost", ["Checkpoint", "SystemSupport", "XenStream"]),
+        tests(of: "XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport"]),
     ]
 )

@@ -57,6 +57,22 @@ package final class Descriptor: Sendable {
 
 /// One-way channels between processes (pipe(7)).
 package enum Pipe {
+    /// Asks for room for `bytes` in a pipe; less is no error (F_SETPIPE_SZ).
+    package static func widen(_ end: Descriptor, to bytes: Int32) { _ = fcntl(end.raw, 1031, bytes) }
+
+    /// Reads what is there now from an end that does not block.
+    /// - Returns: the bytes read, 0 at the end, nil if nothing is there now.
+    package static func readNow(
+        from end: Descriptor,
+        into target: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Int? {
+        let count = read(end.raw, target.baseAddress, target.count)
+        if count >= 0 { return count }
+        let code = errno
+        if code == EAGAIN || code == EINTR { return nil }
+        throw SystemError("read from a pipe", code: code)
+    }
+
     /// Both ends, close-on-exec.
     package static func create() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
         var ends: [Int32] = [-1, -1]

@@ -27,24 +27,27 @@ package final class Epoll: Sendable {
 
     /// Starts watching; `token` comes back with every event.
     package func add(_ watched: Descriptor, _ events: Events, token: UInt64) throws(SystemError) {
-        guard control(EPOLL_CTL_ADD, watched, events, token) == 0 else {
+        try add(raw: watched.raw, events, token: token)
+    }
+
+    /// The same for a descriptor that somebody else owns, and keeps open for longer.
+    package func add(raw: Int32, _ events: Events, token: UInt64) throws(SystemError) {
+        guard control(EPOLL_CTL_ADD, raw, events, token) == 0 else {
             throw SystemError("watch a descriptor")
         }
     }
 
     /// Watches for something else from now on.
     package func change(_ watched: Descriptor, _ events: Events, token: UInt64) {
-        _ = control(EPOLL_CTL_MOD, watched, events, token)
+        _ = control(EPOLL_CTL_MOD, watched.raw, events, token)
     }
 
     /// Stops watching.
-    package func remove(_ watched: Descriptor) { _ = control(EPOLL_CTL_DEL, watched, [], 0) }
+    package func remove(_ watched: Descriptor) { _ = control(EPOLL_CTL_DEL, watched.raw, [], 0) }
 
-    private func control(_ operation: Int32, _ watched: Descriptor, _ events: Events, _ token: UInt64)
-        -> Int32
-    {
+    private func control(_ operation: Int32, _ raw: Int32, _ events: Events, _ token: UInt64) -> Int32 {
         var event = epoll_event(events: events.rawValue, data: epoll_data_t(u64: token))
-        return epoll_ctl(descriptor.raw, operation, watched.raw, &event)
+        return epoll_ctl(descriptor.raw, operation, raw, &event)
     }
 
     /// Waits for events, at most 64 at once, and hands each to `body`.

@@ -14,6 +14,17 @@ package enum UnixSocket {
         return listener
     }
 
+    /// Two connected sockets that keep messages apart (SOCK_SEQPACKET), close-on-exec.
+    package static func pairOfPacketSockets() throws(SystemError) -> (Descriptor, Descriptor) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let type = Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue)
+        let made = withUnsafeMutableBytes(of: &ends) { bytes in
+            socketpair(AF_UNIX, type, 0, bytes.bindMemory(to: Int32.self).baseAddress)
+        }
+        guard made == 0 else { throw SystemError("create a pair of sockets") }
+        return (Descriptor(owning: ends.0), Descriptor(owning: ends.1))
+    }
+
     /// Accepts one connection; nil if none waits and the listener does not block.
     package static func accept(_ listener: Descriptor) throws(SystemError) -> Descriptor? {
         try TCP.accept(listener)

@@ -14,4 +14,6 @@
 /// Returns NULL when all are there, else what is missing, in words; the text lives as long as the process.
 const char *CXen_load(void);
 
+#include "CXenSave.h"
+
 #endif

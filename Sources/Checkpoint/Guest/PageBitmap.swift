@@ -50,6 +50,28 @@ package struct PageBitmap: ~Copyable {
         for index in words.indices { words[index] |= other.words[index] }
     }
 
+    /// Adds the pfns of a bitmap in the same form; bits beyond the page count are not looked at.
+    /// - Returns: whether it had any.
+    @discardableResult
+    package mutating func formUnion(words other: UnsafeBufferPointer<UInt64>) -> Bool {
+        precondition(other.count >= words.count)
+        guard let last = words.indices.last else { return false }
+        let tail: UInt64 = pageCount & 63 == 0 ? .max : (1 << UInt64(pageCount & 63)) - 1
+        var any: UInt64 = 0
+        for index in 0..<last {
+            words[index] |= other[index]
+            any |= other[index]
+        }
+        words[last] |= other[last] & tail
+        return any | other[last] & tail != 0
+    }
+
+    /// Takes one pfn out.
+    package mutating func remove(_ pfn: Int) {
+        precondition(pfn >= 0 && pfn < pageCount)
+        words[pfn >> 6] &= ~(1 << UInt64(pfn & 63))
+    }
+
     /// Takes over the pfns of `other` in `start ..< end`.
     package mutating func move(from other: inout PageBitmap, startingAt start: Int, below end: Int) {
         precondition(other.pageCount == pageCount && start >= 0 && end <= pageCount)

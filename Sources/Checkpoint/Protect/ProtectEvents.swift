@@ -61,8 +61,9 @@ package enum ProtectEvent: Equatable, Sendable {
     case generationStored(UInt64)
     /// The hypervisor failed an effect other than `resume`, or the plug a cut. Releases are the engine's to repeat.
     case failed(String)
-    /// What is dirty is no longer known (`GuestError.voidsTracking`).
-    case trackingLost(String)
+    /// What is dirty is no longer known (`GuestError.voidsTracking`). `inSuspend`: it came of a suspend request, so the
+    /// guest may be suspended whatever the machine knows.
+    case trackingLost(String, inSuspend: Bool = false)
     case guestEnded(GuestEnd)
     case unprotectRequested
     /// Only time passed.

@@ -61,7 +61,7 @@ extension ProtectMachine {
         case .late: reason = "the pause reached \(settings.maxPause)"
         case .overCapacity(let pages): reason = "\(pages) dirty pages do not fit into staging"
         case .failed(let text): reason = text
-        case .trackingLost(let text): return trackingLost(text, now, &effects)
+        case .trackingLost(let text): return trackingLost(text, mayBeSuspended: true, now, &effects)
         }
         work = .resuming(thenSend: false)
         effects.append(.resume)
@@ -73,10 +73,11 @@ extension ProtectMachine {
     /// all of memory. An older image is kept until that is whole.
     mutating func trackingLost(
         _ reason: String,
+        mayBeSuspended: Bool,
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
-        if workIsInPause { effects.append(.resume) }
+        if mayBeSuspended { effects.append(.resume) }
         effects.append(.report(.trackingLost(reason)))
         session += 1
         forgetSession(&effects)

@@ -139,7 +139,8 @@ package struct ProtectMachine {
         case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
-        case .trackingLost(let reason): trackingLost(reason, now, &effects)
+        case .trackingLost(let reason, let inSuspend):
+            trackingLost(reason, mayBeSuspended: inSuspend || workIsInPause, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)
         case .unprotectRequested: beginEnding(.unprotect, now, &effects)
         case .tick: break

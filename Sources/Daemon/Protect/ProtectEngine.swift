@@ -399,7 +399,7 @@ package final class ProtectEngine: @unchecked Sendable {
             if error.voidsTracking {
                 suspendDeadline = nil
                 pauseBegan = now
-                return dispatch(.trackingLost(error.description))
+                return dispatch(.trackingLost(error.description, inSuspend: true))
             }
             log.warning("the guest cannot be suspended: \(error)")
             outcome = .refused
