@@ -7,14 +7,17 @@ package enum ChildProcess {
     /// environment, and only the named descriptors besides stdin, stdout and stderr.
     /// - Parameters:
     ///   - arguments: without the program's name.
-    ///   - inherited: number in the child → descriptor of ours. Numbers from 3 on.
+    ///   - inherited: number in the child → descriptor of ours.
     ///   - environment: replaces the caller's if given, as `NAME=value`.
+    ///   - ownSession: start it as the leader of a session and process group of its own, so that it can be ended with all
+    ///     its children.
     /// - Returns: the child's process number; the caller reaps it.
     package static func spawn(
         _ path: String,
         _ arguments: [String],
         inherited: [Int32: Descriptor] = [:],
-        environment: [String]? = nil
+        environment: [String]? = nil,
+        ownSession: Bool = false
     ) throws(SystemError) -> Int32 {
         // dup2 onto its own number keeps close-on-exec, and a source may stand where a later target goes: so every
         // source is first copied above all targets.
@@ -25,7 +28,8 @@ package enum ChildProcess {
             guard copy >= 0 else { throw SystemError("duplicate a descriptor for \(path)") }
             copies.append((target, Descriptor(owning: copy)))
         }
-        return try start(path, arguments, environment: environment, flags: 0) { actions in
+        return try start(path, arguments, environment: environment, flags: ownSession ? setsid : 0) {
+            actions in
             for copy in copies { posix_spawn_file_actions_adddup2(&actions, copy.source.raw, copy.target) }
         }
     }
@@ -37,13 +41,15 @@ package enum ChildProcess {
         _ arguments: [String],
         errors: Descriptor? = nil
     ) throws(SystemError) -> Int32 {
-        // POSIX_SPAWN_SETSID is behind _GNU_SOURCE (spawn.h).
-        try start(path, arguments, environment: nil, flags: 0x80) { actions in
+        try start(path, arguments, environment: nil, flags: setsid) { actions in
             posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
             posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
             if let errors { posix_spawn_file_actions_adddup2(&actions, errors.raw, 2) }
         }
     }
+
+    /// POSIX_SPAWN_SETSID, which is behind _GNU_SOURCE (spawn.h).
+    private static let setsid: Int32 = 0x80
 
     /// Starts `path` with no signal blocked and none ignored, and what `prepare` does to its descriptors.
     private static func start(

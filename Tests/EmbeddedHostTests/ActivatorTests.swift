@@ -72,7 +72,7 @@ struct ActivatorTests {
         defer { kill(pid, SIGKILL) }
         let client = try Client(try #require(SocketAddress(started.address)))
         #expect(try client.ask("GET", "k") == "v")
-        let found = activator.runningGuest(named: "g1", uuid: replica.guest.description.uuid)
+        let found = activator.runningGuest(named: "g1", uuid: replica.guest.description.uuid, unfinished: nil)
         #expect((found?.guest as? EmbeddedProcess)?.pid == pid && found?.guest.hasEnded == false)
         #expect(throws: GuestError.self) { _ = try activator.start(request { $0.address = "127.0.0.1:0" }) }
     }

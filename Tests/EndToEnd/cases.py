@@ -4,9 +4,11 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 
+from . import replay
 from .relay import Relay
 from .rig import check, until
 from .traffic import Connection, Traffic, request, split
@@ -369,7 +371,43 @@ def no_record(rig, seed):
     traffic.audit(answer["address"])
 
 
+def xen_guest_without_xen(rig, seed):
+    """A Xen guest's image is kept, shown and exported where there is no Xen; activate says why it cannot start it."""
+    if os.path.exists("/proc/xen/privcmd"):
+        raise Skip("this machine runs under Xen")
+    primary, standby = rig.host("p"), rig.host("s")
+    daemon = standby.standby()
+    guest = primary.guest("web1", "16MiB")
+    tee = os.path.join(rig.directory, "tee")
+    protection = primary.protect("web1", daemon.address, "--tee", tee)
+    until("two epochs", 20, lambda: (primary.protected("web1")["epoch"]["acked"] or 0) > 2)
+    expect(primary.run("unprotect", "web1"), 0)
+    lose(guest)
+    protection.ended()
+    with open(tee, "rb") as file:
+        stream = file.read()
+    # Nothing says any more that it is an embedded guest: neither its configuration nor a record of its state.
+    mark = b',"remusd":{"host":"embedded"}'
+    check(mark in stream, "the mark of the embedded host")
+    stream = stream.replace(mark, b" " * len(mark)).replace(struct.pack("<HH", 0xE201, 0), struct.pack("<HH", 0xE2FF, 0))
+    recording = replay.Recording(stream, rename="db")
+    session = replay.Session(recording, daemon.address, generation=1)
+    session.play(2)
+    status = standby.reach("db", "standby", "a word on Xen", lambda s: any("Xen" in r for r in s["reasons"]))
+    check(status["state"] == "standby" and not status["may_activate"], "an image, not to be activated: %s" % status)
+    session.socket.close()
+    order = ("activate", "db", "--confirm-fenced", "recording", "--accept-rollback")
+    answer = expect(standby.run(*order), 15, "Xen")
+    check("the guest cannot be started here" in answer.text, answer.text)
+    image = os.path.join(rig.directory, "db.img")
+    expect(standby.run("export", "db", image), 0)
+    expect(standby.run("inspect", "--summary", image), 0)
+    record = standby.status("db", "standby")
+    check(record["generation"] == 1, "nothing was granted: %s" % record)
+
+
 CASES = [
     activate_is_idempotent, unconfirmed, dropped, address_in_use, maybe_older, tee_and_export, failback, two_guests,
-    second_of_a_kind, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop, redis_benchmark,
+    second_of_a_kind, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop,
+    xen_guest_without_xen, redis_benchmark,
 ]

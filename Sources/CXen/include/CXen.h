@@ -14,6 +14,7 @@
 /// Returns NULL when all are there, else what is missing, in words; the text lives as long as the process.
 const char *CXen_load(void);
 
+#include "CXenLight.h"
 #include "CXenSave.h"
 
 #endif

@@ -11,6 +11,9 @@ package struct ActivationRequest: Sendable {
     /// Hands the image, as one plain xl image (stream-v2.md 13.1), to `sink`, piece by piece; the pieces are valid during
     /// the call only. For a host that starts a guest from such an image.
     package var writePlainImage: @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    /// To be called just before the guest may run for the first time, or may change the memory file: from then on the
+    /// image is not what the guest is made from any more.
+    package var willRun: @Sendable () -> Void
 
     package init(
         description: GuestDescription,
@@ -18,13 +21,38 @@ package struct ActivationRequest: Sendable {
         stateRecords: [UInt8],
         address: String?,
         writePlainImage:
-            @escaping @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+            @escaping @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void,
+        willRun: @escaping @Sendable () -> Void = {}
     ) {
         self.description = description
         self.memoryDescriptor = memoryDescriptor
         self.stateRecords = stateRecords
         self.address = address
         self.writePlainImage = writePlainImage
+        self.willRun = willRun
+    }
+}
+
+/// A start that an earlier daemon began and did not live to finish.
+package enum UnfinishedStart: Equatable, Sendable {
+    /// Nothing ran yet: `ActivationRequest.willRun` was not called. The image is whole.
+    case notYetRun
+    /// It may have run.
+    case mayHaveRun
+}
+
+/// What stands in the way of starting a guest here, as far as it can be told before there is a reason to.
+package struct ActivationOutlook: Equatable, Sendable {
+    /// One text for each thing that is missing or does not fit; empty if the guest could be started now.
+    package var obstacles: [String]
+    /// Memory that the guest will take of its host, and what is free there; bytes. Nil where that is not known.
+    package var neededBytes: UInt64?
+    package var freeBytes: UInt64?
+
+    package init(obstacles: [String] = [], neededBytes: UInt64? = nil, freeBytes: UInt64? = nil) {
+        self.obstacles = obstacles
+        self.neededBytes = neededBytes
+        self.freeBytes = freeBytes
     }
 }
 
@@ -36,7 +64,7 @@ package protocol RunningGuest: Sendable {
 
 /// A guest that runs because it was activated here.
 package struct ActivatedGuest: Sendable {
-    /// Where its clients reach it.
+    /// Where its clients reach it; empty if that is not known.
     package var address: String
     /// Tells when it has ended.
     package var guest: any RunningGuest
@@ -50,7 +78,11 @@ package struct ActivatedGuest: Sendable {
 /// Turns an image into a running guest on this host (design, "Activation").
 package protocol GuestActivator: Sendable {
     /// The guest of this name and UUID that runs on this host, if one does.
-    func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest?
+    /// - Parameter unfinished: an earlier daemon's start whose image is still there. What it left is brought to its end
+    ///   (the guest runs) or away (nil: the image can be started again); nothing half-made stays.
+    func runningGuest(named name: String, uuid: GuestUUID, unfinished: UnfinishedStart?) -> ActivatedGuest?
+    /// What would stand in the way now; touches nothing. May take seconds.
+    func outlook(for description: GuestDescription) -> ActivationOutlook
     /// Everything that can be checked without touching anything: returns what is missing, empty if it can start.
     func missingResources(for request: ActivationRequest) -> [String]
     /// Starts the guest; returns once it answers. A throw leaves the image as it was and nothing running.

@@ -4,7 +4,7 @@ import XenStream
 /// One committed epoch of an image as the stream library wants it, for a plain xl image.
 final class ImageExport: CommittedState {
     private let snapshot: ImageSnapshot
-    private let sections: PrefixSections
+    private let sections: ImagePrefix
     private let entries: UnsafeMutableBufferPointer<PageEntry>
     private let contents: UnsafeMutableRawBufferPointer
     /// Pages kept aside for a reader that is slower than the guest: 256 MiB of them.
@@ -13,7 +13,7 @@ final class ImageExport: CommittedState {
     /// An export of the newest committed epoch.
     init(of image: StandbyImage) throws {
         snapshot = try ImageSnapshot(of: image, limit: Self.keptPages)
-        sections = try PrefixSections(snapshot.prefix)
+        sections = try snapshot.prefix.withUnsafeBytes { try ImagePrefix($0) }
         entries = .allocate(capacity: PageBatch.capacity)
         contents = .allocate(byteCount: PageBatch.capacity * guestPageSize, alignment: guestPageSize)
     }
@@ -49,17 +49,31 @@ final class ImageExport: CommittedState {
     }
 }
 
+extension StandbyImage {
+    /// The guest that it is of, with the configuration that its primary sent.
+    var description: GuestDescription {
+        GuestDescription(
+            name: name,
+            uuid: uuid,
+            kind: kind,
+            pageCount: layout.pageCount,
+            address: address,
+            config: (try? ImagePrefix(prefix).config) ?? []
+        )
+    }
+}
+
 /// The pieces of an image's prefix, found by the strict reader.
-private struct PrefixSections {
+struct ImagePrefix {
     var domain: DomainHeader
     var config: [UInt8]
     var staticRecords: [UInt8]
     var p2mFrames: [UInt8]
 
-    init(_ prefix: [UInt8]) throws {
+    init(_ prefix: UnsafeRawBufferPointer) throws {
         var finder = Finder()
         var reader = StreamReader(options: ReaderOptions(start: .xl))
-        try prefix.withUnsafeBytes { try reader.feed($0, to: &finder) }
+        try reader.feed(prefix, to: &finder)
         guard let domain = finder.domain else { throw ImageError("its headers are not whole") }
         self.domain = domain
         config = finder.config

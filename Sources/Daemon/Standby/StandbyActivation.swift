@@ -65,18 +65,12 @@ extension StandbyGuest {
     private func makePlan(_ request: ActivateRequest, _ stored: StoredImage) -> ActivationRequest {
         let image = stored.image
         return ActivationRequest(
-            description: GuestDescription(
-                name: name.description,
-                uuid: image.uuid,
-                kind: image.kind,
-                pageCount: image.layout.pageCount,
-                address: image.address,
-                config: []
-            ),
+            description: image.description,
             memoryDescriptor: stored.storage.memoryFile.raw,
             stateRecords: Array(image.state),
             address: request.listen,
-            writePlainImage: { sink in try PlainImage.write(ImageExport(of: image), to: sink) }
+            writePlainImage: { sink in try PlainImage.write(ImageExport(of: image), to: sink) },
+            willRun: { image.startAttempted = true }
         )
     }
 
@@ -102,9 +96,10 @@ extension StandbyGuest {
         } catch {
             return reply(.tryAgain, "the activation cannot be written down: \(error)")
         }
-        image.image.startAttempted = true
         var reason = ""
         for attempt in 1...Self.startAttempts {
+            // Nothing runs, and nothing ran, of an attempt that failed.
+            image.image.startAttempted = false
             do throws(GuestError) {
                 let started = try activator.start(plan)
                 return succeed(started, facts)
@@ -127,7 +122,7 @@ extension StandbyGuest {
         let epoch = state.withLock { state in
             let epoch = state.image?.image.epoch
             state.activated = started
-            state.address = started.address
+            if !started.address.isEmpty { state.address = started.address }
             state.activating = false
             state.machine.adopt(facts, runsHere: true, imageConsumed: true)
             // The memory is the guest's own now.
@@ -142,7 +137,7 @@ extension StandbyGuest {
         )
         var answer = reply(.active, "the guest is active here", generation: facts.generation)
         answer.epoch = epoch
-        answer.address = started.address
+        answer.address = started.address.isEmpty ? nil : started.address
         return answer
     }
 
@@ -165,7 +160,7 @@ extension StandbyGuest {
         case .alreadyActive:
             if state.withLock({ $0.activating }) { return reply(.tryAgain, "an activation is on its way") }
             var answer = reply(.active, "the guest is active here already")
-            answer.address = state.withLock { $0.activated?.address }
+            answer.address = state.withLock { $0.address.isEmpty ? nil : $0.address }
             return answer
         case .primaryAlive:
             return reply(.primaryAlive, "the primary is alive: it was heard within the last second")

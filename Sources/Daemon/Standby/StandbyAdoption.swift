@@ -44,7 +44,12 @@ struct StandbyAdoption {
         var running: ActivatedGuest?
         var trouble: String?
         if facts.state == .active {
-            running = uuid.flatMap { activator.runningGuest(named: name.description, uuid: $0) }
+            let unfinished: UnfinishedStart? = image.map {
+                $0.image.startAttempted ? .mayHaveRun : .notYetRun
+            }
+            running = uuid.flatMap {
+                activator.runningGuest(named: name.description, uuid: $0, unfinished: unfinished)
+            }
             if running != nil {
                 image = nil
             } else if image?.image.startAttempted == true {
@@ -65,7 +70,7 @@ struct StandbyAdoption {
             state.imageTrouble = trouble
             if let running {
                 state.activated = running
-                state.address = running.address
+                state.address = running.address.isEmpty ? record?.address ?? "" : running.address
             } else if let address = record?.address, image == nil {
                 state.address = address
             }

@@ -21,6 +21,10 @@ final class StandbyGuest: Sendable {
         var connections: [ConnectionID: StandbyConnection] = [:]
         var uuid: GuestUUID?
         var address = ""
+        /// What the primary, or the image, says of the guest.
+        var description: GuestDescription?
+        /// What would stand in the way of starting it here, when last asked.
+        var outlook: ActivationOutlook?
         var activated: ActivatedGuest?
         var activating = false
         /// When this host saw the last of the primary's processes end.
@@ -53,6 +57,7 @@ final class StandbyGuest: Sendable {
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
         state.primaryWatch = image.map { PrimaryWatch($0.image) }
+        state.description = image?.image.description
         self.state = Mutex(state)
     }
 
@@ -138,6 +143,7 @@ final class StandbyGuest: Sendable {
     private func noteHello(_ hello: Hello, _ state: inout State) {
         state.uuid = hello.guest.uuid
         state.address = hello.guest.address
+        state.description = hello.guest
         if state.primaryWatch?.watches(hello) != true { state.primaryWatch = PrimaryWatch(hello) }
     }
 

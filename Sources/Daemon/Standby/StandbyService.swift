@@ -39,6 +39,7 @@ package final class StandbyService: Sendable {
     private let stopping: EventFD
     private let guests: Mutex<[GuestName: StandbyGuest]>
     private let connections = Atomic<Int>(0)
+    private let outlook = StandbyOutlook()
     private let nextConnection = Atomic<UInt64>(1)
     let log = Logger(label: "standby")
 
@@ -70,10 +71,15 @@ package final class StandbyService: Sendable {
     /// The guardian's process number.
     package var guardianPID: Int32 { guardian.pid }
 
+    /// A session began: whether its guest could be started here is looked into at once.
+    func lookSoon() { outlook.lookSoon() }
+
     // MARK: Connections
 
     /// Accepts primaries until `stop`.
     package func run() {
+        do { try outlook.start(activator) { [self] in allGuests } } catch { log.error("\(error)") }
+        defer { outlook.stop() }
         while true {
             let guardianSocket = guardian.socket
             var entries = [stopping.descriptor, listener, guardianSocket].map { Poll.Entry($0.raw) }

@@ -62,6 +62,7 @@ struct StandbySession {
             do {
                 _ = try guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
                 guard guest.state.withLock({ $0.machine.liveConnection == id }) else { return }
+                service.lookSoon()
                 try replicate(guest)
             } catch {
                 report(error, guest)

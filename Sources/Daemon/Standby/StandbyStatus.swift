@@ -35,7 +35,13 @@ extension StandbyGuest {
             }
             if case .allowed = decision { status.mayActivate = state.imageTrouble == nil }
             status.reasons = Self.reasons(state, status.state, decision, name)
-            status.address = state.activated?.address ?? (state.address.isEmpty ? nil : state.address)
+            if let outlook = state.outlook, !machine.runsHere {
+                status.reasons += outlook.obstacles.map { "it could not be started here: \($0)" }
+                status.startNeedsBytes = outlook.neededBytes
+                status.startFreeBytes = outlook.freeBytes
+                if !outlook.obstacles.isEmpty { status.mayActivate = false }
+            }
+            status.address = state.address.isEmpty ? nil : state.address
             status.memoryCeilingBytes = ceiling
             status.memoryUsedBytes = used
             return status

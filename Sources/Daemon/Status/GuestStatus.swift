@@ -183,6 +183,9 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var memoryCeilingBytes: UInt64?
     /// What it uses.
     package var memoryUsedBytes: UInt64?
+    /// What the guest, started at this standby, would take of the hypervisor's memory, and what is free of it.
+    package var startNeedsBytes: UInt64?
+    package var startFreeBytes: UInt64?
     /// Since the image's last commit, in milliseconds.
     package var imageAgeMs: UInt64?
     package var sync: Sync?

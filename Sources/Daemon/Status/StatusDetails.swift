@@ -70,6 +70,11 @@ enum StatusDetails {
         return "\(sync.donePages) of \(sync.totalPages) pages\(share)"
     }
 
+    private static func start(_ status: GuestStatus) -> String {
+        guard let needed = status.startNeedsBytes, let free = status.startFreeBytes else { return "" }
+        return "started, it takes \(size(needed)) of \(size(free)) free"
+    }
+
     private static func image(_ status: GuestStatus) -> String {
         guard status.role == .standby else { return "" }
         var memory = status.memoryUsedBytes.map { "all images use \(size($0))" } ?? ""
@@ -79,7 +84,7 @@ enum StatusDetails {
         return join([
             status.imageAgeMs.map { "committed \(milliseconds($0)) ago" } ?? "",
             status.mayActivate ? "may be activated" : "may not be activated by itself",
-            memory,
+            memory, start(status),
         ])
     }
 }

@@ -18,7 +18,14 @@ package final class EmbeddedActivator: GuestActivator {
         self.runtimeDirectory = runtimeDirectory
     }
 
-    package func runningGuest(named name: String, uuid: GuestUUID) -> ActivatedGuest? {
+    package func outlook(for description: GuestDescription) -> ActivationOutlook { ActivationOutlook() }
+
+    /// A start that was not finished leaves a guest that serves, or a process that ends with its parent's pipe.
+    package func runningGuest(
+        named name: String,
+        uuid: GuestUUID,
+        unfinished: UnfinishedStart?
+    ) -> ActivatedGuest? {
         let path = EmbeddedPaths.controlSocket(of: name, in: runtimeDirectory)
         guard let guest = GuestLink.described(path), guest.uuid == uuid else { return nil }
         return ActivatedGuest(address: guest.address, guest: EmbeddedProcess(guest.pid))
@@ -61,6 +68,7 @@ package final class EmbeddedActivator: GuestActivator {
         }
         do {
             let pipe = try Pipe.create()
+            request.willRun()
             let pid = try spawn(request, registers, ready: pipe.write)
             return try awaitReady(pid, pipe.read, name)
         } catch let error as GuestError {

@@ -202,13 +202,14 @@ package final class EmbeddedGuest: ProtectedGuest {
         }
     }
 
-    /// A domain configuration as libxl prints it (libxl_domain_config_gen_json), reduced to what is true of this guest.
+    /// A domain configuration as libxl prints it (libxl_domain_config_gen_json), reduced to what is true of this guest,
+    /// and saying that this host, not Xen, runs it.
     private static func domainConfig(_ guest: ControlDescription) -> [UInt8] {
         let kib = guest.pageCount * 4
         let text =
             "{\"c_info\":{\"type\":\"pvh\",\"name\":\"\(guest.name)\",\"uuid\":\"\(guest.uuid)\"},"
             + "\"b_info\":{\"max_vcpus\":1,\"avail_vcpus\":[0],\"max_memkb\":\(kib),\"target_memkb\":\(kib),"
-            + "\"type.pvh\":{}},\"on_reboot\":\"restart\",\"on_crash\":\"destroy\"}"
+            + "\"type.pvh\":{}},\"on_reboot\":\"restart\",\"on_crash\":\"destroy\",\"remusd\":{\"host\":\"embedded\"}}"
         return Array(text.utf8)
     }
 }

@@ -3,6 +3,7 @@ import Daemon
 import EmbeddedHost
 import Glibc
 import SystemSupport
+import XenHost
 
 /// `remusd standby`
 struct StandbyCommand: ParsableCommand {
@@ -37,6 +38,9 @@ struct StandbyCommand: ParsableCommand {
     )
     var memoryCeiling: ByteSize?
 
+    @Option(help: "Where the xl configurations of Xen guests lie that may be started here, each as NAME.cfg.")
+    var templates = "/etc/xen"
+
     @Flag(
         help: "Allow plaintext on an address that is not loopback: guest memory can then be read on the way."
     )
@@ -69,7 +73,10 @@ struct StandbyCommand: ParsableCommand {
         do {
             service = try StandbyService(
                 options,
-                activator: EmbeddedActivator(runtimeDirectory: paths.runtime)
+                activator: Activators(
+                    embedded: EmbeddedActivator(runtimeDirectory: paths.runtime),
+                    xen: XenActivator(templates: templates, runtimeDirectory: paths.runtime)
+                )
             )
             server = try ControlServer(path: try paths.standbySocket(), handler: service.router.handle)
         } catch let error as RecordError {
