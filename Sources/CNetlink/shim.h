@@ -3,6 +3,7 @@
 
 // libnl-3 and libnl-route-3 for Swift. Every name that is ours is prefixed CNetlink_.
 
+#include <linux/if_packet.h>
 #include <netlink/netlink.h>
 #include <netlink/msg.h>
 #include <netlink/socket.h>
@@ -14,5 +15,14 @@
 #include <netlink/route/qdisc.h>
 #include <netlink/route/qdisc/plug.h>
 #include <netlink/route/tc.h>
+#include <sys/socket.h>
+
+// ---- struct sockaddr_ll is not in Swift's Glibc module.
+
+/// Binds a packet socket to a device, for sending.
+static inline int CNetlink_bind_packet(int socket, int device) {
+    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = device};
+    return bind(socket, (const struct sockaddr *)&address, sizeof address);
+}
 
 #endif

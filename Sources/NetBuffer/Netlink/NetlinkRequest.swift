@@ -146,13 +146,17 @@ package enum NetlinkRequest {
         }
     }
 
-    private static func withIngress(on interface: Int32, _ body: (OpaquePointer) -> Int32) -> Int32 {
+    private static func withIngress(
+        on interface: Int32,
+        kind: String = "ingress",
+        _ body: (OpaquePointer) -> Int32
+    ) -> Int32 {
         guard let qdisc = rtnl_qdisc_alloc() else { return -NLE_NOMEM }
         defer { rtnl_qdisc_put(qdisc) }
         rtnl_tc_set_ifindex(qdisc, interface)
         rtnl_tc_set_parent(qdisc, ingressParent)
         rtnl_tc_set_handle(qdisc, ingress)
-        let failure = rtnl_tc_set_kind(qdisc, "ingress")
+        let failure = rtnl_tc_set_kind(qdisc, kind)
         return failure < 0 ? failure : body(qdisc)
     }
 
@@ -161,10 +165,11 @@ package enum NetlinkRequest {
     package static func redirect(
         from interface: Int32,
         to device: Int32,
-        priority: UInt16
+        priority: UInt16,
+        parent: UInt32 = ingress
     ) throws(NetlinkError) -> [UInt8] {
         try bytes("redirect interface \(interface)", flags: NLM_F_EXCL) { message in
-            withFilter(on: interface, priority: priority) { filter in
+            withFilter(on: interface, priority: priority, parent: parent) { filter in
                 guard let action = rtnl_act_alloc() else { return -NLE_NOMEM }
                 defer { rtnl_act_put(action) }
                 rtnl_tc_set_handle(filter, UInt32(device))
@@ -188,16 +193,37 @@ package enum NetlinkRequest {
     private static func withFilter(
         on interface: Int32,
         priority: UInt16,
+        parent: UInt32 = ingress,
         _ body: (OpaquePointer) -> Int32
     ) -> Int32 {
         guard let filter = rtnl_cls_alloc() else { return -NLE_NOMEM }
         defer { rtnl_cls_put(filter) }
         rtnl_tc_set_ifindex(filter, interface)
-        rtnl_tc_set_parent(filter, ingress)
+        rtnl_tc_set_parent(filter, parent)
         rtnl_cls_set_prio(filter, priority)
         rtnl_cls_set_protocol(filter, 3)  // ETH_P_ALL of linux/if_ether.h
         let failure = rtnl_tc_set_kind(filter, "matchall")
         return failure < 0 ? failure : body(filter)
+    }
+
+    // MARK: Injection
+
+    /// A qdisc for filters on both ways (clsact).
+    package static func makeClassifier(on device: Int32) throws(NetlinkError) -> [UInt8] {
+        try bytes("make a clsact qdisc on device \(device)", flags: NLM_F_EXCL) { message in
+            withIngress(on: device, kind: "clsact") {
+                rtnl_qdisc_build_add_request($0, NLM_F_CREATE, &message)
+            }
+        }
+    }
+
+    /// Everything that goes out at `device` comes in at `interface`, as if it had been received there.
+    package static func inject(from device: Int32, into interface: Int32) throws(NetlinkError) -> [UInt8] {
+        var request = try redirect(from: device, to: interface, priority: 1, parent: 0xffff_fff3)  // egress
+        // libnl sets no other action than to the egress. The message ends with struct tc_mirred, and that with eaction and
+        // ifindex (linux/tc_act/tc_mirred.h): TCA_INGRESS_REDIR.
+        request[request.count - 8] = 3
+        return request
     }
 
     /// The filters on an interface's ingress; each is an RTM_NEWTFILTER.

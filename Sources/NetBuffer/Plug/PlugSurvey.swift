@@ -73,6 +73,13 @@ package enum PlugSurvey {
             try kernel.removeDevice(device.index)
             removed.append(device.name)
         }
+        // What an announcer that was killed left.
+        let interfaces = try kernel.interfaces()
+        for device in interfaces where Announcer.isName(device.name) && device.kind == "ifb" {
+            if interfaces.contains(where: { $0.name == device.alias }) { continue }
+            try kernel.removeDevice(device.index)
+            removed.append(device.name)
+        }
         return removed
     }
 }
