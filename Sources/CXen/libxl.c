@@ -20,7 +20,10 @@
     X(libxl_domain_need_memory) \
     X(libxl_domain_config_init) \
     X(libxl_domain_config_dispose) \
-    X(libxl_domain_config_from_json)
+    X(libxl_domain_config_from_json) \
+    X(libxl_domain_create_new) \
+    X(libxl_domain_unpause) \
+    X(libxl_domain_destroy)
 
 #define LOG_FUNCTIONS(X) \
     X(xtl_createlogger_stdiostream) \
@@ -129,4 +132,19 @@ int CXen_light_needed_memory(CXen_light *light, const char *json, uint64_t *kib)
     if (!result) result = xl.libxl_domain_need_memory(light->ctx, &config, (uint32_t)INVALID_DOMID, kib);
     xl.libxl_domain_config_dispose(&config);
     return result;
+}
+
+int CXen_light_create(CXen_light *light, const char *json, uint32_t *domid) {
+    libxl_domain_config config;
+    xl.libxl_domain_config_init(&config);
+    int code = xl.libxl_domain_config_from_json(light->ctx, &config, json);
+    // The field that asks for a domain number of one's own choice.
+    config.c_info.domid = INVALID_DOMID;
+    if (code == 0) code = xl.libxl_domain_create_new(light->ctx, &config, domid, NULL, NULL);
+    if (code == 0) {
+        code = xl.libxl_domain_unpause(light->ctx, *domid, NULL);
+        if (code) xl.libxl_domain_destroy(light->ctx, *domid, NULL);
+    }
+    xl.libxl_domain_config_dispose(&config);
+    return code;
 }

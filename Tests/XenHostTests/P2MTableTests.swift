@@ -23,13 +23,15 @@ private struct FakeMachine {
     private static let highest: UInt64 = 0xFFFF
 
     private func location(_ pages: Int, _ edit: (inout P2MLocation) -> Void) -> P2MLocation {
-        let empty = [UInt8](repeating: 0, count: 4096)
-        var location = empty.withUnsafeBytes { bytes in
-            bytes.baseAddress.map { P2MLocation($0, .pv64) }
-        }
-        location?.pageCount = pages
-        if location != nil { edit(&location!) }
-        return location!
+        var page = [UInt64](repeating: 0, count: 512)
+        page[3088 / 8] = UInt64(pages)
+        var location = Self.location(in: page)
+        edit(&location)
+        return location
+    }
+
+    private static func location(in page: [UInt64]) -> P2MLocation {
+        page.withUnsafeBytes { P2MLocation($0.baseAddress.unsafelyUnwrapped, .pv64) }
     }
 
     private func present(_ frame: UInt64) -> UInt64 { frame << 12 | 1 }
@@ -41,12 +43,12 @@ private struct FakeMachine {
         page[3112 / 8] = 0x5000
         page[3120 / 8] = 0xFFFF_C900_0000_0000
         page[3128 / 8] = 2
-        let found = page.withUnsafeBytes { $0.baseAddress.map { P2MLocation($0, .pv64) } }
-        #expect(found?.pageCount == 0x8000)
-        #expect(found?.treeRoot == 7)
-        #expect(found?.cr3 == 0x5000)
-        #expect(found?.address == 0xFFFF_C900_0000_0000)
-        #expect(found?.generation == 2)
+        let found = Self.location(in: page)
+        #expect(found.pageCount == 0x8000)
+        #expect(found.treeRoot == 7)
+        #expect(found.cr3 == 0x5000)
+        #expect(found.address == 0xFFFF_C900_0000_0000)
+        #expect(found.generation == 2)
     }
 
     /// A table that crosses from one L1 into the next.

@@ -99,12 +99,12 @@ import XenHost
     }
 
     @Test(arguments: [
-        (DomainState.ended(.shutdown), GuestEnd.shutdown), (.ended(.reboot), .reboot),
+        (LifeState.ended(.shutdown), GuestEnd.shutdown), (.ended(.reboot), .reboot),
         (.ended(.crashed), .crashed),
         // Destroyed: its image is kept.
         (.gone, .crashed),
     ])
-    func ends(_ state: DomainState, _ end: GuestEnd) {
+    func ends(_ state: LifeState, _ end: GuestEnd) {
         var machine = asking
         #expect(machine.observe(state, at: 1) == .ended(end))
         #expect(machine.request(state, at: 2) == .impossible(.ended(end)))

@@ -40,4 +40,8 @@ int CXen_light_free_memory(CXen_light *light, uint64_t *kib);
 /// What a domain with this configuration (libxl's JSON) takes of it in all, in KiB: its RAM, its page tables and the rest.
 int CXen_light_needed_memory(CXen_light *light, const char *json, uint64_t *kib);
 
+/// Creates a domain of that configuration (libxl's JSON) and lets it run. 0 when done, else libxl's error, and there is none.
+/// libxl waits for children of its own: only in a process that has no others meanwhile.
+int CXen_light_create(CXen_light *light, const char *json, uint32_t *domid);
+
 #endif

@@ -136,4 +136,11 @@ package protocol OutputBuffer: AnyObject {
     func dropAll() throws(GuestError)
     /// Bytes held now.
     func heldBytes() -> Int
+
+    /// The end: what is open is taken away, what is closed stays closed.
+    func close()
+}
+
+extension OutputBuffer {
+    package func close() {}
 }

@@ -1,5 +1,7 @@
 import Checkpoint
 import EmbeddedHost
+import NetBuffer
+import SystemSupport
 import XenHost
 
 /// A guest and its output in our hands, with what `status` says of them.
@@ -10,6 +12,8 @@ struct OpenedGuest {
     let tracking: String
     /// The guest's process, 0 if it is none.
     var pid: Int32 = 0
+    /// Nobody else of this host's takes hold of it meanwhile.
+    var lock: FileLock?
     /// What is not protected although the guest is, for people.
     var caveats: [String] = []
 
@@ -27,14 +31,19 @@ struct OpenedGuest {
             tracking = handle.trackingMethod.rawValue
             pid = handle.pid
         case .xen(_, let found):
+            lock = try GuestLock.take(found)
             let config = try DomainConfig.current(found)
             let disks = options.unreplicatedDisks
-            _ = try GuestRefusals.check(found, config: config, accepted: disks)
+            let devices = try GuestRefusals.check(found, config: config, accepted: disks)
             try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
             guest = try XenGuest(found, config: config)
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
-            output = NoOutput()
+            let ports = devices.cards.map { GuestPort(interface: $0.interface, device: $0.device) }
+            output =
+                ports.isEmpty
+                ? NoOutput() : try NetworkPlug(guest: found.name, domain: found.domain, ports: ports)
             tracking = "log-dirty"
+            GuestKeeping.start(found, logs: paths.runtime)
         }
     }
 }

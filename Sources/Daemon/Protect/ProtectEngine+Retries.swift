@@ -81,4 +81,18 @@ extension ProtectEngine {
             log.critical("\(words)")
         }
     }
+
+    /// What a crashed guest said last belongs to no image, and its interfaces cannot go while it is held.
+    func closeOutput(after result: ProtectResult) {
+        switch result {
+        case .ended(.crashed, _), .unanswered(.crashed), .nothingToDrop(.crashed), .outdated(.crashed):
+            do throws(GuestError) {
+                try output.dropAll()
+            } catch {
+                log.debug("what it said last is not dropped: \(error)")
+            }
+        default: break
+        }
+        output.close()
+    }
 }

@@ -122,6 +122,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 if suspendDeadline != nil { guest.cancelSuspend() }
                 finishOrders()
                 guest.letGo()
+                closeOutput(after: result)
                 publish(true)
                 return result
             }

@@ -13,6 +13,7 @@ package final class ProtectService: Sendable {
     private let engine: ProtectEngine
     private let tracking: String
     private let caveats: [String]
+    private let lock: FileLock?
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
@@ -32,6 +33,7 @@ package final class ProtectService: Sendable {
         let description = opened.guest.description
         tracking = opened.tracking
         caveats = opened.caveats
+        lock = opened.lock
         uuid = description.uuid
         address = description.address
         memoryBytes = UInt64(opened.guest.ramPages * guestPageSize)

@@ -13,13 +13,15 @@ final class GuardianClient: Sendable {
     }
 
     private let path: String
+    private let program: String
     private let log = Logger(label: "standby")
     private let state: Mutex<State>
 
-    /// Connects to the guardian at `path`, or starts one.
-    init(path: String) throws(SystemError) {
+    /// Connects to the guardian at `path`, or starts one: `program`, which is this one but for tests.
+    init(path: String, program: String = ChildProcess.ownPath) throws(SystemError) {
         self.path = path
-        let (socket, pid) = try Self.connect(path)
+        self.program = program
+        let (socket, pid) = try Self.connect(path, program)
         state = Mutex(State(socket: socket, pid: pid))
     }
 
@@ -109,7 +111,7 @@ final class GuardianClient: Sendable {
 
     private func replace(_ state: inout State) throws(SystemError) {
         log.warning("the guardian is gone; starting another", metadata: ["pid": "\(state.pid)"])
-        (state.socket, state.pid) = try Self.connect(path)
+        (state.socket, state.pid) = try Self.connect(path, program)
         for (key, files) in state.held {
             try Self.send(.hold, key, files, state.socket)
             _ = try Self.receive(state.socket, 1)
@@ -138,21 +140,34 @@ final class GuardianClient: Sendable {
         return answer
     }
 
-    private static func connect(_ path: String) throws(SystemError) -> (Descriptor, Int32) {
-        if let socket = try? UnixSocket.connect(to: path) { return (socket, try identify(socket)) }
+    private static func connect(_ path: String, _ program: String) throws(SystemError) -> (Descriptor, Int32)
+    {
+        if let found = try reach(path) { return found }
         // Its own log: whoever reads the daemon's output must not wait for the guardian to end.
         let raw = open(path + ".log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         let errors = raw >= 0 ? Descriptor(owning: raw) : nil
         _ = try ChildProcess.spawnDetached(
-            ChildProcess.ownPath,
+            program,
             ["guardian", "--socket", path],
             errors: errors
         )
         for _ in 0..<500 {
-            if let socket = try? UnixSocket.connect(to: path) { return (socket, try identify(socket)) }
+            if let found = try reach(path) { return found }
             usleep(10_000)
         }
         throw SystemError("start a guardian at \(path)", code: ETIMEDOUT)
+    }
+
+    /// Nil where no guardian runs. One that gives no answer is there all the same, and may hold images.
+    private static func reach(_ path: String) throws(SystemError) -> (Descriptor, Int32)? {
+        guard let socket = try? UnixSocket.connect(to: path) else { return nil }
+        do throws(SystemError) {
+            return (socket, try identify(socket))
+        } catch {
+            // The kernel still completes connections to a process that is dying.
+            guard error.code == ECONNRESET || error.code == EPIPE else { throw error }
+            return nil
+        }
     }
 
     private static func identify(_ socket: Descriptor) throws(SystemError) -> Int32 {

@@ -51,6 +51,15 @@ package struct XlProgram: Sendable {
         return run.output
     }
 
+    /// Writes a domain's memory where xl does.
+    func dumpCore(_ domid: UInt32, name: String) throws(XenError) {
+        let run = try RunningXl(
+            program: path,
+            ["dump-core", "\(domid)", "/var/lib/xen/dump/\(name)-\(domid).core"]
+        )
+        try run.finish(within: limits.restore)
+    }
+
     func unpause(_ domid: UInt32) throws(XenError) { try order(["unpause", "\(domid)"]) }
     func destroy(_ domid: UInt32) throws(XenError) { try order(["destroy", "\(domid)"]) }
 

@@ -110,7 +110,7 @@ final class GuestSuspension {
 
     // MARK: Looking
 
-    private func state() throws(GuestError) -> DomainState {
+    private func state() throws(GuestError) -> LifeState {
         lastLook = Clock.monotonic
         return try hypervisor.domain(domain)?.state ?? .gone
     }
@@ -147,7 +147,7 @@ final class GuestSuspension {
     }
 
     /// Judges a look, and does what it asks for.
-    private func act(on state: DomainState) -> SuspendMachine.Verdict {
+    private func act(on state: LifeState) -> SuspendMachine.Verdict {
         let verdict = machine.observe(state, at: Clock.monotonic)
         switch verdict {
         case .ended(let reason): end = reason

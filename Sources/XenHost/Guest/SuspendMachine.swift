@@ -53,7 +53,7 @@ package struct SuspendMachine: Equatable, Sendable {
     package init() {}
 
     /// - Returns: what to do; after `.ask`, the caller says `asked` once it has.
-    package mutating func request(_ state: DomainState, at now: UInt64) -> Request {
+    package mutating func request(_ state: LifeState, at now: UInt64) -> Request {
         switch state {
         case .ended(let end): return .impossible(.ended(end))
         case .gone: return .impossible(.ended(.crashed))
@@ -86,7 +86,7 @@ package struct SuspendMachine: Equatable, Sendable {
     package mutating func resumed() { phase = .running }
 
     /// A look at the domain.
-    package mutating func observe(_ state: DomainState, at now: UInt64) -> Verdict {
+    package mutating func observe(_ state: LifeState, at now: UInt64) -> Verdict {
         switch state {
         case .ended(let end): return .ended(end)
         // Somebody destroyed it: whatever it had to say is lost, and its image is kept.

@@ -7,14 +7,14 @@ package struct Domain: Equatable, Sendable {
     package let id: UInt32
     package let uuid: GuestUUID
     package let isHVM: Bool
-    package let state: DomainState
+    package let state: LifeState
     /// Pages it has now, and may have at most.
     let pages: Int, mostPages: Int
     let sharedInfoFrame: UInt64
     let highestVcpu: UInt32
 
     /// A domain of which only this is known.
-    package init(id: UInt32, uuid: GuestUUID, isHVM: Bool = true, state: DomainState = .running) {
+    package init(id: UInt32, uuid: GuestUUID, isHVM: Bool = true, state: LifeState = .running) {
         self.id = id
         self.uuid = uuid
         self.isHVM = isHVM
@@ -31,7 +31,7 @@ package struct Domain: Equatable, Sendable {
             )
         }
         isHVM = raw.is_hvm
-        state = DomainState(raw)
+        state = LifeState(raw)
         pages = Int(raw.pages)
         mostPages = Int(truncatingIfNeeded: raw.most_pages)
         sharedInfoFrame = raw.shared_info_frame
@@ -40,7 +40,7 @@ package struct Domain: Equatable, Sendable {
 }
 
 /// Whether and how a domain runs.
-package enum DomainState: Equatable, Sendable {
+package enum LifeState: Equatable, Sendable {
     case running
     /// `xl pause`, or a debugger.
     case paused

@@ -62,7 +62,8 @@ final class HVMPages: GuestPages {
 
     /// Asks about one batch from `first` on.
     /// - Returns: the pfn to go on from.
-    private func look(at first: Int, atMost limit: Int, _ changed: inout PageBitmap) throws(GuestError) -> Int {
+    private func look(at first: Int, atMost limit: Int, _ changed: inout PageBitmap) throws(GuestError) -> Int
+    {
         let count = min(limit, pageCount - first)
         for index in 0..<count { frameTypes.entries[index] = UInt64(first + index) }
         try frameTypes.ask(count)

@@ -140,6 +140,20 @@ struct ProtectCommand: ParsableCommand {
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
+        var next: GuestTarget? = target
+        while let target = next {
+            let (result, text) = try protect(target, paths, stopped)
+            next = awaitReboot(of: target, after: result, stopped)
+            if next == nil { try finish(result, text, target.name) }
+        }
+    }
+
+    /// Protects a guest until a planned end.
+    private func protect(
+        _ target: GuestTarget,
+        _ paths: Paths,
+        _ stopped: Latch
+    ) throws -> (ProtectResult, String) {
         let protection: ProtectService
         let post: GuardianPost
         do {
@@ -158,13 +172,27 @@ struct ProtectCommand: ParsableCommand {
         }
         defer { post.leave() }
         stopped.whenSet { protection.unprotect() }
-        let result: ProtectResult
+        // Afterwards nothing holds the guest any more.
+        defer { stopped.whenSet {} }
         do {
-            result = try protection.run()
+            let result = try protection.run()
+            return (result, protection.text(of: result))
         } catch {
             throw Console.failure("\(error)", code: Exit.unavailable)
         }
-        try finish(result, protection.text(of: result), target.name)
+    }
+
+    /// A guest of Xen's that rebooted is protected again, under its new domid, once it is there.
+    private func awaitReboot(of target: GuestTarget, after result: ProtectResult, _ stopped: Latch)
+        -> GuestTarget?
+    {
+        guard case .xen(let name, let guest) = target else { return nil }
+        switch result {
+        case .ended(.reboot, _), .nothingToDrop(.reboot), .unanswered(.reboot): break
+        default: return nil
+        }
+        return GuestKeeping.awaitReboot(of: guest, limit: .seconds(120), isStopped: { stopped.isSet })
+            .map { .xen(name, $0) }
     }
 
     private func finish(_ result: ProtectResult, _ text: String, _ name: GuestName) throws {

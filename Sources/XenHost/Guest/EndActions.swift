@@ -1,0 +1,43 @@
+import Checkpoint
+
+/// What a guest's configuration wants done with it when it ends (xl.cfg(5), "on_poweroff" and on).
+package enum EndAction: String, Equatable, Sendable {
+    case destroy, restart, preserve
+    case renameRestart = "rename_restart"
+    case coredumpDestroy = "coredump_destroy"
+    case coredumpRestart = "coredump_restart"
+    case softReset = "soft_reset"
+
+    /// Whether the domain is taken away. One that would have to be renamed beside a new one stays as it is.
+    package var destroys: Bool { self != .preserve && self != .renameRestart }
+    /// Whether the guest is started again; a soft reset is one, with its memory lost.
+    package var restarts: Bool { self == .restart || self == .coredumpRestart || self == .softReset }
+    /// Whether its memory is written to a file before.
+    package var dumpsCore: Bool { self == .coredumpDestroy || self == .coredumpRestart }
+}
+
+/// The actions of one guest.
+package struct EndActions: Equatable, Sendable {
+    package var poweroff = EndAction.destroy, reboot = EndAction.restart, crash = EndAction.destroy
+
+    /// Reads them out of a configuration as libxl prints it: a key that is missing has libxl's default, "destroy".
+    package init(config: [UInt8]) {
+        let scanner = JSONScanner(config)
+        func action(_ key: String) -> EndAction {
+            guard let value = scanner.value(of: key) else { return .destroy }
+            let text = String(decoding: config[value], as: UTF8.self).filter { $0 != "\"" }
+            return EndAction(rawValue: text) ?? .destroy
+        }
+        poweroff = action("on_poweroff")
+        reboot = action("on_reboot")
+        crash = action("on_crash")
+    }
+
+    package func action(for end: GuestEnd) -> EndAction {
+        switch end {
+        case .shutdown: poweroff
+        case .reboot: reboot
+        case .crashed: crash
+        }
+    }
+}
