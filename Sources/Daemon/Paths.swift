@@ -77,8 +77,6 @@ package struct Paths: Equatable, Sendable {
     /// What a detached `remusd protect` logs.
     package func primaryLog(_ guest: GuestName) -> String { "\(runtime)/primary-\(guest).log" }
 
-    /// The lock of whoever may suspend and resume a Xen guest: its `remusd protect`, or the guardian of one that died.
-    package func primaryHold(_ guest: GuestName) -> String { "\(runtime)/primary-\(guest).hold" }
     /// What the guardian of a Xen guest's `remusd protect` logs.
     package func guardianLog(_ guest: GuestName) -> String { "\(runtime)/guardian-\(guest).log" }
 

@@ -26,6 +26,8 @@ private final class FakeHands: GuardianHands {
 
     init(hold: String) { self.hold = hold }
 
+    func takeGuest() -> FileLock? { try? FileLock(at: hold) }
+
     func repair(patience: UInt64) throws -> XenRecovery.Finding {
         // The guest's lock is held meanwhile: nobody else can have it.
         let taken = (try? FileLock(at: hold)) == nil
@@ -76,7 +78,6 @@ private final class FakeHands: GuardianHands {
         PrimaryGuardian(
             watching: process,
             lease: lease,
-            hold: hands.hold,
             restarts: restarts,
             hands: hands,
             log: Logger(label: "guardian"),
@@ -128,7 +129,6 @@ private final class FakeHands: GuardianHands {
         let guardian = PrimaryGuardian(
             watching: process,
             lease: reading,
-            hold: hands.hold,
             restarts: 0,
             hands: hands,
             log: Logger(label: "guardian")
@@ -201,7 +201,7 @@ private final class FakeHands: GuardianHands {
     }
 
     @Test func aGuardianThatDiesIsReplaced() throws {
-        let keeper = try GuardianKeeper(
+        let keeper = try GuardianLease(
             program: "/bin/sleep",
             arguments: ["60"],
             logPath: directory.path + "/log",
@@ -217,7 +217,7 @@ private final class FakeHands: GuardianHands {
 
     @Test func aDismissedGuardianLeaves() throws {
         // It ends when it has read one byte of its lease.
-        let keeper = try GuardianKeeper(
+        let keeper = try GuardianLease(
             program: "/bin/sh",
             arguments: ["-c", "head -c 1 <&3 >/dev/null"],
             logPath: directory.path + "/log",

@@ -13,9 +13,7 @@ package struct GuardianTask: Sendable {
     /// Tells a `protect` that a guardian started how many restarts in a row came before it.
     package static let restartsVariable = "REMUSD_RESTARTS"
 
-    package let guest: GuestName
-    package let domain: UInt32
-    package let uuid: GuestUUID
+    package let guest: FoundGuest
     /// The process to watch, and its start time (`ProcessHandle.startTime`).
     package let protect: Int32
     package let startTime: UInt64
@@ -24,17 +22,13 @@ package struct GuardianTask: Sendable {
     package let arguments: [String]
 
     package init(
-        guest: GuestName,
-        domain: UInt32,
-        uuid: GuestUUID,
+        guest: FoundGuest,
         protect: Int32,
         startTime: UInt64,
         restarts: Int,
         arguments: [String]
     ) {
         self.guest = guest
-        self.domain = domain
-        self.uuid = uuid
         self.protect = protect
         self.startTime = startTime
         self.restarts = restarts
@@ -44,7 +38,7 @@ package struct GuardianTask: Sendable {
     /// The guardian's command line.
     package var commandLine: [String] {
         [
-            Self.command, "--guest", guest.text, "--domain", "\(domain)", "--uuid", "\(uuid)",
+            Self.command, "--guest", guest.name, "--domain", "\(guest.domain)", "--uuid", "\(guest.uuid)",
             "--protect", "\(protect)", "--started", "\(startTime)", "--restarts", "\(restarts)", "--",
         ] + arguments
     }
@@ -52,28 +46,33 @@ package struct GuardianTask: Sendable {
     /// The guardian's life; blocks.
     package func run(_ paths: Paths) throws -> PrimaryGuardian.Outcome {
         var log = Logger(label: "guardian")
-        log[metadataKey: "guest"] = "\(guest)"
+        log[metadataKey: "guest"] = "\(guest.name)"
+        let name = try GuestName(guest.name)
         Self.standApart()
         // Found now, not when every millisecond counts.
         if let why = XenLibraries.whyNot { log.error("cannot reach Xen: \(why)") }
-        let process: ProcessHandle?
-        do {
-            process = try ProcessHandle(pid: protect, startTime: startTime)
-        } catch  where error.code == ESRCH {
-            process = nil
-        }
+        let process = try findProtect()
         log.notice("watching", metadata: ["pid": "\(protect)", "restarts": "\(restarts)"])
         let guardian = PrimaryGuardian(
             watching: process,
             lease: Descriptor(owning: Self.leaseNumber),
-            hold: paths.primaryHold(guest),
             restarts: restarts,
-            hands: XenHands(task: self, paths: paths),
+            hands: XenHands(task: self, name: name, paths: paths),
             log: log
         )
         let outcome = guardian.run()
         log.notice("leaving", metadata: ["outcome": "\(outcome)"])
         return outcome
+    }
+
+    /// The process to watch; nil if it has ended.
+    private func findProtect() throws(SystemError) -> ProcessHandle? {
+        do throws(SystemError) {
+            return try ProcessHandle(pid: protect, startTime: startTime)
+        } catch {
+            if error.code == ESRCH { return nil }
+            throw error
+        }
     }
 
     /// Out of reach of what ends the daemon: the OOM killer, and a service manager that ends a service's whole cgroup.
@@ -89,14 +88,17 @@ package struct GuardianTask: Sendable {
 /// The guardian's hands on a real host.
 private struct XenHands: GuardianHands {
     let task: GuardianTask
+    let name: GuestName
     let paths: Paths
 
+    func takeGuest() -> FileLock? { try? GuestLock.take(task.guest) }
+
     func repair(patience: UInt64) throws -> XenRecovery.Finding {
-        try XenRecovery.repair(domain: task.domain, uuid: task.uuid, patience: patience)
+        try XenRecovery.repair(domain: task.guest.domain, uuid: task.guest.uuid, patience: patience)
     }
 
     func restart(count: Int) throws -> Int32 {
-        let path = paths.primaryLog(task.guest)
+        let path = paths.primaryLog(name)
         let raw = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         guard raw >= 0 else { throw SystemError("write \(path)") }
         let variable = "\(GuardianTask.restartsVariable)="
@@ -109,7 +111,7 @@ private struct XenHands: GuardianHands {
     }
 
     func isServed() -> Bool {
-        guard let path = try? paths.primarySocket(task.guest) else { return false }
+        guard let path = try? paths.primarySocket(name) else { return false }
         let client = ControlClient(path: path)
         return (try? client.get("/v1/status", as: [GuestStatus].self, timeout: .seconds(2))) != nil
     }

@@ -6,6 +6,8 @@ import XenHost
 
 /// What a guardian does to a guest, and to get it protected again.
 package protocol GuardianHands: Sendable {
+    /// The right to suspend and resume the guest, as long as the result lives; nil if a living process has it.
+    func takeGuest() -> FileLock?
     /// Puts the guest right: resumes it, withdraws what was asked of it, ends log-dirty.
     /// - Parameter patience: nanoseconds to wait for a suspend that may still come.
     func repair(patience: UInt64) throws -> XenRecovery.Finding
@@ -45,7 +47,6 @@ package final class PrimaryGuardian {
 
     private let protect: ProcessHandle?
     private let lease: Descriptor
-    private let holdPath: String
     private let hands: any GuardianHands
     private let log: Logger
     /// Restarts in a row that never came to a protected guest.
@@ -58,13 +59,11 @@ package final class PrimaryGuardian {
     /// - Parameters:
     ///   - protect: the process to watch; nil if it has died already.
     ///   - lease: the reading end of the keeper's pipe.
-    ///   - hold: the guest's lock, `Paths.primaryHold`.
     ///   - restarts: how many restarts in a row came before this process.
     ///   - pause: microseconds before a try that is not the first.
     package init(
         watching protect: ProcessHandle?,
         lease: Descriptor,
-        hold: String,
         restarts: Int,
         hands: any GuardianHands,
         log: Logger,
@@ -72,7 +71,6 @@ package final class PrimaryGuardian {
     ) {
         self.protect = protect
         self.lease = lease
-        holdPath = hold
         self.restarts = restarts
         self.hands = hands
         self.log = log
@@ -81,15 +79,14 @@ package final class PrimaryGuardian {
 
     /// Watches, and does what is to be done; blocks.
     package func run() -> Outcome {
-        while true {
-            listen()
-            if isDismissed { return .dismissed }
-            if protect?.hasEnded ?? true { break }
+        listen()
+        while !isDismissed, protect?.hasEnded == false {
             var entries = (
                 Poll.Entry(protect?.descriptor.raw ?? -1), Poll.Entry(leaseIsOpen ? lease.raw : -1),
                 Poll.Entry(-1)
             )
             Poll.wait(&entries, nanoseconds: 3_600_000_000_000)
+            listen()
         }
         // Its last word may be in the pipe.
         listen()
@@ -100,17 +97,23 @@ package final class PrimaryGuardian {
             engine.signal(SIGKILL)
             engine.waitForEnd(milliseconds: 1000)
         }
-        while true {
-            guard let finding = repair(since: died) else { return .superseded }
-            if finding == .gone {
-                log.notice("the guest is gone; nothing is left to do")
-                return .over
-            }
-            guard restarts < Self.restartLimit else { return giveUp() }
-            restarts += 1
-            if restarts > 1 { usleep(pause) }
-            if let outcome = bringBack() { return outcome }
+        var outcome: Outcome?
+        while outcome == nil { outcome = act(since: died) }
+        return outcome ?? .givenUp
+    }
+
+    /// Puts the guest right and brings protection back, once.
+    /// - Returns: nil if it must be done again.
+    private func act(since died: UInt64) -> Outcome? {
+        guard let finding = repair(since: died) else { return .superseded }
+        if finding == .gone {
+            log.notice("the guest is gone; nothing is left to do")
+            return .over
         }
+        guard restarts < Self.restartLimit else { return giveUp() }
+        restarts += 1
+        if restarts > 1 { usleep(pause) }
+        return bringBack()
     }
 
     // MARK: Listening
@@ -142,28 +145,29 @@ package final class PrimaryGuardian {
     /// Puts the guest right, holding its lock: no `protect` can have it meanwhile.
     /// - Returns: nil if a living one has it.
     private func repair(since died: UInt64) -> XenRecovery.Finding? {
-        guard let hold = takeHold() else {
+        guard let owner = takeGuest() else {
             log.notice("another protect has the guest; nothing is left to do")
             return nil
         }
-        defer { withExtendedLifetime(hold) {} }
-        while true {
+        defer { withExtendedLifetime(owner) {} }
+        var finding: XenRecovery.Finding?
+        while finding == nil {
             do {
-                let finding = try hands.repair(patience: 300_000_000)
-                log.notice(
-                    "the guest is put right",
-                    metadata: [
-                        "at_death": "\(Self.text(finding))",
-                        "after_ms": "\((Clock.monotonic - died) / 1_000_000)",
-                    ]
-                )
-                return finding
+                finding = try hands.repair(patience: 300_000_000)
             } catch {
                 // Nobody else will do it.
                 log.error("cannot put the guest right, will try again: \(error)")
                 usleep(200_000)
             }
         }
+        log.notice(
+            "the guest is put right",
+            metadata: [
+                "at_death": "\(finding.map(Self.text) ?? "")",
+                "after_ms": "\((Clock.monotonic - died) / 1_000_000)",
+            ]
+        )
+        return finding
     }
 
     private static func text(_ finding: XenRecovery.Finding) -> String {
@@ -176,10 +180,10 @@ package final class PrimaryGuardian {
     }
 
     /// The guest's lock, for which another guardian's repair is waited for.
-    private func takeHold() -> SocketLock? {
+    private func takeGuest() -> FileLock? {
         for attempt in 0..<100 {
             if attempt > 0 { usleep(10_000) }
-            if let lock = try? SocketLock(path: holdPath) { return lock }
+            if let lock = hands.takeGuest() { return lock }
         }
         return nil
     }
@@ -226,9 +230,9 @@ package final class PrimaryGuardian {
             """
         )
         // A suspend that was asked for may come late, and nobody else waits for it.
-        if let hold = takeHold() {
+        if let owner = takeGuest() {
             _ = try? hands.repair(patience: 20_000_000_000)
-            withExtendedLifetime(hold) {}
+            withExtendedLifetime(owner) {}
         }
         return .givenUp
     }

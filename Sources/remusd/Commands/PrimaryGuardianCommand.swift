@@ -3,6 +3,7 @@ import Checkpoint
 import Daemon
 import Glibc
 import SystemSupport
+import XenHost
 
 /// `remusd primary-guardian`: started by `remusd protect` of a Xen guest, never by hand.
 struct PrimaryGuardianCommand: ParsableCommand {
@@ -12,8 +13,7 @@ struct PrimaryGuardianCommand: ParsableCommand {
         shouldDisplay: false
     )
 
-    @Option(transform: { try GuestName($0) })
-    var guest: GuestName
+    @Option var guest: String
 
     @Option var domain: UInt32
 
@@ -39,9 +39,7 @@ struct PrimaryGuardianCommand: ParsableCommand {
         Signals.ignore([SIGPIPE, SIGINT, SIGHUP, SIGTERM])
         Log.bootstrap()
         let task = GuardianTask(
-            guest: guest,
-            domain: domain,
-            uuid: uuid,
+            guest: FoundGuest(domain: domain, uuid: uuid, name: guest),
             protect: protect,
             startTime: started,
             restarts: restarts,

@@ -3,6 +3,7 @@ import Checkpoint
 import Daemon
 import Glibc
 import SystemSupport
+import XenHost
 
 /// `remusd protect`
 struct ProtectCommand: ParsableCommand {
@@ -155,13 +156,14 @@ struct ProtectCommand: ParsableCommand {
         _ stopped: Latch
     ) throws -> (ProtectResult, String) {
         let protection: ProtectService
-        let post: GuardianPost
+        let guardian: GuardianLease?
         do {
-            post = try GuardianPost(target, paths: paths)
             protection = try ProtectService(target, options, paths: paths)
-            try post.start(
+            guardian = try GuardianLease.start(
+                for: target,
                 protection,
-                arguments: Self.withoutDetaching(Array(CommandLine.arguments.dropFirst()))
+                arguments: arguments(for: target),
+                paths
             )
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
@@ -170,7 +172,7 @@ struct ProtectCommand: ParsableCommand {
         } catch {
             throw Console.failure("\(error)", code: 1)
         }
-        defer { post.leave() }
+        defer { guardian?.dismiss() }
         stopped.whenSet { protection.unprotect() }
         // Afterwards nothing holds the guest any more.
         defer { stopped.whenSet {} }
@@ -261,6 +263,13 @@ struct ProtectCommand: ParsableCommand {
             }
             usleep(20_000)
         }
+    }
+
+    /// The command line for another process that protects this guest, by what does not change when it reboots.
+    private func arguments(for target: GuestTarget) -> [String] {
+        let given = Self.withoutDetaching(Array(CommandLine.arguments.dropFirst()))
+        guard case .xen(_, let found) = target else { return given }
+        return given.map { [guest.description, "xen:\(guest)"].contains($0) ? "\(found.uuid)" : $0 }
     }
 
     private static func withoutDetaching(_ arguments: [String]) -> [String] {

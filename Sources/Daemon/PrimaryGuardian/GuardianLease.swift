@@ -4,8 +4,9 @@ import Logging
 import Synchronization
 import SystemSupport
 
-/// Keeps a guardian beside this `remusd protect`: starts one, another when it dies, and dismisses it at a normal end.
-package final class GuardianKeeper: Sendable {
+/// A guardian beside this `remusd protect`: one is started, another when it dies, and it is dismissed at a normal end. The lease
+/// is the pipe over which it is told what it must know.
+package final class GuardianLease: Sendable {
     private struct State {
         var pid: Int32 = 0
         var lease: Descriptor?
@@ -21,6 +22,39 @@ package final class GuardianKeeper: Sendable {
     private let state = Mutex(State())
     private let stop: EventFD
     private let thread = Mutex(WorkerThread?.none)
+
+    /// Starts the guardian of a Xen guest that this process protects: before the guest is suspended for the first time. nil for an
+    /// embedded guest, which runs on by itself.
+    /// - Parameter arguments: for another process like this one.
+    package static func start(
+        for target: GuestTarget,
+        _ protection: ProtectService,
+        arguments: [String],
+        _ paths: Paths
+    ) throws(SystemError) -> GuardianLease? {
+        guard case .xen(let name, let found) = target else { return nil }
+        var log = Logger(label: "protect")
+        log[metadataKey: "guest"] = "\(name)"
+        let task = GuardianTask(
+            guest: found,
+            protect: getpid(),
+            startTime: ProcessHandle.startTime(of: getpid()) ?? 0,
+            restarts: Paths.environment(GuardianTask.restartsVariable).flatMap { Int($0) } ?? 0,
+            arguments: arguments
+        )
+        let lease = try GuardianLease(
+            arguments: task.commandLine,
+            logPath: paths.guardianLog(name),
+            log: log
+        )
+        _ = try WorkerThread("steady") {
+            while !lease.isOver {
+                if protection.status.state == .protected { return lease.steady() }
+                usleep(200_000)
+            }
+        }
+        return lease
+    }
 
     /// Starts a guardian.
     /// - Parameters:
@@ -39,29 +73,35 @@ package final class GuardianKeeper: Sendable {
         stop = try EventFD()
         let first = try start()
         let worker = try WorkerThread("guardian") { [self] in
-            var process = first
-            while true {
-                var entries = (
-                    Poll.Entry(process.descriptor.raw), Poll.Entry(stop.descriptor.raw), Poll.Entry(-1)
-                )
-                Poll.wait(&entries, nanoseconds: 3_600_000_000_000)
-                if entries.1.isReady { return }
-                guard process.hasEnded else { continue }
-                ChildProcess.reap(process.pid)
-                log.warning("the guardian is gone; starting another", metadata: ["pid": "\(process.pid)"])
-                while true {
-                    if Poll.wait(stop.descriptor.raw, milliseconds: 100) { return }
-                    do throws(SystemError) {
-                        process = try start()
-                        break
-                    } catch {
-                        log.error("no guardian: \(error)")
-                    }
-                }
-            }
+            var process: ProcessHandle? = first
+            while let current = process { process = successor(of: current) }
         }
         thread.withLock { $0 = worker }
     }
+
+    /// Waits for a guardian's end, and starts another.
+    /// - Returns: that one; nil when guardians are needed no more.
+    private func successor(of process: ProcessHandle) -> ProcessHandle? {
+        while !process.hasEnded {
+            var entries = (
+                Poll.Entry(process.descriptor.raw), Poll.Entry(stop.descriptor.raw), Poll.Entry(-1)
+            )
+            Poll.wait(&entries, nanoseconds: 3_600_000_000_000)
+            if entries.1.isReady { return nil }
+        }
+        ChildProcess.reap(process.pid)
+        log.warning("the guardian is gone; starting another", metadata: ["pid": "\(process.pid)"])
+        while !Poll.wait(stop.descriptor.raw, milliseconds: 100) {
+            do throws(SystemError) {
+                return try start()
+            } catch {
+                log.error("no guardian: \(error)")
+            }
+        }
+        return nil
+    }
+
+    private var isOver: Bool { Poll.wait(stop.descriptor.raw, milliseconds: 0) }
 
     /// The guardian's process number.
     package var pid: Int32 { state.withLock { $0.pid } }
