@@ -3,7 +3,9 @@
 import plan
 from failure import LabError
 
-KERNEL, INITRD = "/usr/share/lab/vmlinux", "/usr/share/lab/initrd"
+KERNEL, INITRD, SMALL_INITRD = (
+    "/usr/share/lab/" + name for name in ("vmlinux", "initrd", "initrd-small")
+)
 FOLDER = "/etc/xen/remusd"
 
 
@@ -15,8 +17,8 @@ def template(guest):
         "uuid = '%s'" % guest.uuid,
         "type = '%s'" % guest.kind,
         "kernel = '%s'" % KERNEL,
-        "ramdisk = '%s'" % INITRD,
-        "extra = 'console=hvc0 quiet mitigations=off lab.name=%s lab.address=%s'" % (guest.name, guest.address),
+        "ramdisk = '%s'" % (INITRD if guest.redis else SMALL_INITRD),
+        "extra = 'console=hvc0 quiet %s lab.name=%s lab.address=%s'" % (plan.FAST_KERNEL, guest.name, guest.address),
         "memory = %d" % guest.memory_mib,
         "vcpus = %d" % guest.vcpus,
         "vif = ['mac=%s,bridge=xenbr0']" % guest.mac,
@@ -68,9 +70,12 @@ class Running:
 
     def wait(self, seconds=60):
         """Until its services answer."""
+        ports = [plan.SEQUENCE_PORT, plan.SHELL_PORT] + ([plan.REDIS_PORT] if self.plan.redis else [])
 
         def answers():
             try:
+                for port in ports:
+                    self.lab.links.connect(self.plan.address, port, 5).close()
                 return self.memory(timeout=5) >= 0
             except OSError:
                 return False

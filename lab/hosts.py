@@ -22,6 +22,7 @@ class Host:
         self.record = Record(os.path.join(self.directory, "qemu.pid"))
         self.console = os.path.join(self.directory, "console.log")
         self.share = os.path.join(self.directory, "share")
+        self.trace = lambda text: None
 
     def prepare(self, image):
         """Disks of its own: copies, so that one lab never sees another's."""
@@ -91,8 +92,8 @@ class Host:
 
     def _qemu(self, image):
         number = plan.HOST_NAMES.index(self.name) + 1
-        vmm = "console=com1 com1=115200,8n1 dom0_mem=%dM,max:%dM dom0_max_vcpus=1 loglvl=warning guest_loglvl=none noreboot sched=credit"
-        dom0 = "console=hvc0 root=/dev/vda rw net.ifnames=0 quiet loglevel=4 mitigations=off"
+        vmm = "console=com1 com1=115200,8n1 dom0_mem=%dM,max:%dM dom0_max_vcpus=1 loglvl=warning guest_loglvl=none noreboot sched=credit spec-ctrl=no bootscrub=0"
+        dom0 = "console=hvc0 root=/dev/vda rw net.ifnames=0 loglevel=4 " + plan.FAST_KERNEL
         dom0 += " lab.host=%s lab.mtu=%d" % (self.name, plan.MTU[plan.REPLICATION])
         dom0 += " lab.replication=%s/%d" % (plan.REPLICATION_ADDRESS[self.name], plan.PREFIX)
         dom0 += " lab.bridge=%s/%d" % (plan.BRIDGE_ADDRESS[self.name], plan.PREFIX)
@@ -145,6 +146,7 @@ class Host:
     def run(self, command, check=True, timeout=60, input=None):
         """Runs a shell command line; what it printed, and its exit code. Output and errors come together."""
         line = command if isinstance(command, str) else " ".join(shlex.quote(word) for word in command)
+        self.trace("%s$ %s" % (self.name, line))
         line = ". /root/.profile; " + line
         try:
             result = subprocess.run(
@@ -154,6 +156,7 @@ class Host:
         except subprocess.TimeoutExpired:
             raise LabError("%s: no answer within %d s to: %s" % (self.name, timeout, command))
         result.stdout = result.stdout.decode("utf-8", "replace")
+        self.trace("%s%s> exit %d" % (result.stdout, self.name, result.returncode))
         if check and result.returncode != 0:
             raise LabError("%s: '%s' failed (%d): %s" % (self.name, command, result.returncode, result.stdout.strip()[-2000:]))
         return result

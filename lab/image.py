@@ -21,7 +21,7 @@ from plan import HERE
 PACKAGES = """
     linux-image-amd64 xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils libnl-3-200 libnl-route-3-200 libstdc++6
     base-files bash busybox-static coreutils findutils grep sed mawk util-linux mount procps kmod less zstd
-    iproute2 bridge-utils iputils-ping socat netcat-openbsd tcpdump strace dropbear-bin redis-server
+    iproute2 bridge-utils iputils-ping socat e2fsprogs netcat-openbsd tcpdump strace dropbear-bin redis-server
     """.split()
 # Dependencies of packages above that serve only to install them.
 UNWANTED = (
@@ -94,7 +94,7 @@ def build(folder):
     guest = root + "/usr/share/lab"
     os.makedirs(guest)
     os.link(folder + "/vmlinux", guest + "/vmlinux")
-    pack_guest(work, root, version, guest + "/initrd")
+    pack_guest(work, root, version, guest)
     finish_root(root, folder)
     run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root, folder + "/disk", "%dM" % DISK_MIB)
     shutil.rmtree(work)
@@ -198,27 +198,35 @@ def pack_initrd(work, root, version, path):
     cpio.write_archive(tree, path)
 
 
-def pack_guest(work, root, version, path):
-    """A guest's whole system: busybox, its network driver, redis-server with its libraries, the programs of guest/."""
+def pack_guest(work, root, version, folder):
+    """A guest's whole system: busybox, its network driver, the programs of guest/; and redis-server, but for small guests."""
     tree = work + "/guest"
     busybox_tree(root, tree, "guest/init")
     copy_modules(root, version, ("xen-netfront",), tree)
+    os.makedirs(tree + "/lib64")
+    os.symlink("lib64", tree + "/lib")
     for name in GUEST_PROGRAMS:
         source = os.path.join(HERE, "guest", name + ".c")
         run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-s", "-o", tree + "/bin/" + name, source)
-    library = root + "/usr/lib/x86_64-linux-gnu"
-    loader = root + "/lib64/ld-linux-x86-64.so.2"
-    text = run(loader, "--library-path", library, "--list", root + "/usr/bin/redis-server")
-    os.makedirs(tree + "/lib64")
-    os.symlink("lib64", tree + "/lib")
-    for line in text.splitlines():
-        for word in line.split():
-            if word.startswith(root):
-                shutil.copy(word, tree + "/lib64/" + os.path.basename(word))
-    shutil.copy(root + "/usr/bin/redis-check-rdb", tree + "/bin/redis-server")
-    # Packed, or the smallest guest could not hold it beside what is unpacked from it.
-    cpio.write_archive(tree, work + "/guest.cpio")
-    run("zstd", "-q", "-19", "-T0", work + "/guest.cpio", "-o", path)
+        copy_libraries(root, tree + "/bin/" + name, tree)
+    pack_compressed(tree, folder + "/initrd-small")
+    shutil.copy(root + "/usr/bin/redis-check-rdb", tree + "/bin/redis-server")  # One program with two names.
+    copy_libraries(root, tree + "/bin/redis-server", tree)
+    pack_compressed(tree, folder + "/initrd")
+
+
+def copy_libraries(root, program, tree):
+    """The shared libraries of a program, as the image has them, and what loads them (ld.so(8), --list)."""
+    library, loader = root + "/usr/lib/x86_64-linux-gnu", root + "/lib64/ld-linux-x86-64.so.2"
+    for word in run(loader, "--library-path", library, "--list", program).split():
+        if word.startswith(root):
+            shutil.copy(word, tree + "/lib64/" + os.path.basename(word))
+
+
+def pack_compressed(tree, path):
+    """Packed, or the smallest guests could not hold it beside what is unpacked from it."""
+    cpio.write_archive(tree, path + ".cpio")
+    run("zstd", "-q", "-12", "--rm", path + ".cpio", "-o", path)
 
 
 def finish_root(root, folder):

@@ -60,7 +60,7 @@ static void rewrite(uint64_t page) {
 }
 
 static void *keep_writing(void *argument) {
-    const uint64_t rate = *(uint64_t *)argument, burst = rate / 50 ? rate / 50 : 1;
+    const uint64_t rate = *(uint64_t *)argument, burst = rate / 10 ? rate / 10 : 1;
     uint64_t random = 88172645463325252u;
     for (;;) {
         pthread_mutex_lock(&lock);
