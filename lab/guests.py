@@ -43,7 +43,7 @@ class Running:
         self.plan = find(name)
         self.name = name
 
-    def create(self, host, seconds=90):
+    def create(self, host, seconds=150):
         host.run(["xl", "create", "-q", "%s/%s.cfg" % (FOLDER, self.name)], timeout=seconds)
 
     def destroy(self, host):
@@ -68,7 +68,7 @@ class Running:
             stream.sendall(("exec 2>&1\n%s\nexit\n" % script).encode())
             return _all(stream)
 
-    def wait(self, seconds=60):
+    def wait(self, seconds=150):
         """Until its services answer."""
         ports = [plan.SEQUENCE_PORT, plan.SHELL_PORT] + ([plan.REDIS_PORT] if self.plan.redis else [])
 

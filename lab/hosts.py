@@ -78,6 +78,8 @@ class Host:
     def hang(self):
         if not self.record.send(signal.SIGSTOP):
             raise LabError("%s has no power" % self.name)
+        while self.state() == "on":  # Each of its threads stops at its next chance.
+            time.sleep(0.01)
 
     def unhang(self):
         if not self.record.send(signal.SIGCONT):

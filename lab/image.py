@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import cpio
 from failure import LabError
@@ -39,6 +40,7 @@ MODULE_FOLDERS = ("kernel/net/sched",)
 GUEST_PROGRAMS = ("checker", "sequence", "shelld")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 DISK_MIB = 1024
+UNUSED_SECONDS = 7 * 24 * 3600
 
 
 def inputs_key():
@@ -58,8 +60,10 @@ def cached_image():
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "remusd")
     folder = os.path.join(cache, "lab-" + inputs_key())
     if os.path.isdir(folder):
+        os.utime(folder)
         return folder
     os.makedirs(cache, exist_ok=True)
+    forget_old(cache)
     print("xenlab: building the hosts' image, once", file=sys.stderr)
     aside = tempfile.mkdtemp(prefix="lab-new.", dir=cache)
     try:
@@ -73,6 +77,13 @@ def cached_image():
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def forget_old(cache):
+    """Removes images that nobody has used for a while, and what a build that was killed left behind."""
+    for path in glob.glob(os.path.join(cache, "lab-*")):
+        if time.time() - os.path.getmtime(path) > UNUSED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def build(folder):

@@ -23,6 +23,7 @@ class Kit:
         self.alpha, self.beta = lab.alpha, lab.beta
         self.clients = []
         self.background = []
+        self.disturbed = False
         for host in lab.hosts.values():
             host.trace = log
 
@@ -78,6 +79,7 @@ class Kit:
         """`remusd protect` on the primary, as a process that stays; `guest` is what remusd takes for one."""
         to = "%s:%d" % (plan.REPLICATION_ADDRESS[standby.name], STANDBY_PORT)
         name = guest.rpartition(":")[2]
+        self.disturbed = self.disturbed or name in plan.GUESTS
         command = ["remusd", "protect", guest, "--to", to, "--insecure-plaintext"] + list(options)
         return self.start(primary, "protect-" + name, command)
 
@@ -101,7 +103,8 @@ class Kit:
     # --- in between
 
     def tidy(self, guests=False):
-        """After a case: no client, no remusd, no fault; the guests stay unless `guests` says otherwise."""
+        """After a case: no client, no remusd, no fault. The guests stay, unless `guests` says otherwise or remusd, which
+        ends here without a chance to put anything right, had one of them in hand."""
         for client in self.clients:
             client.ending.set()
             client.stream.close()
@@ -116,8 +119,9 @@ class Kit:
             pids = " ".join(str(pid) for where, pid in self.background if where is host)
             wipe = "kill -9 %s; " % pids if pids else ""
             wipe += "for p in $(pgrep -x remusd); do kill -9 $p; done; rm -rf %s /run/remusd /var/lib/remusd/*; " % LOGS
-            if guests:
+            if guests or self.disturbed:
                 wipe += "for d in $(xl list | awk 'NR > 2 { print $2 }'); do xl destroy $d; done; "
+                wipe += "for i in $(ip -br link show type ifb | awk '{ print $1 }'); do ip link del $i; done; "
             host.run(wipe + "true")
         self.background.clear()
 

@@ -71,10 +71,15 @@ class Lab:
             raise
 
     def together(self, action):
-        """Does something on both hosts at once."""
+        """Does something on both hosts at once, while they start; if it fails on one, neither stays."""
         with concurrent.futures.ThreadPoolExecutor(len(self.hosts)) as pool:
-            for done in [pool.submit(action, host) for host in self.hosts.values()]:
-                done.result()
+            try:
+                for done in [pool.submit(action, host) for host in self.hosts.values()]:
+                    done.result()
+            except BaseException:
+                for host in self.hosts.values():  # So that nobody waits for the other one.
+                    host.record.kill()
+                raise
 
     def furnish(self, host, program):
         """Puts into a host's share what it gets at its start."""

@@ -21,7 +21,7 @@ class Links:
         self.record = Record(os.path.join(directory, "switch.pid"))
 
     def start(self):
-        command = [sys.executable, os.path.join(plan.HERE, "switch.py"), self.directory]
+        command = [sys.executable, "-B", os.path.join(plan.HERE, "switch.py"), self.directory]
         log = os.path.join(self.directory, "switch.log")
         child = self.record.start(command, log)
         until = time.monotonic() + 20

@@ -6,14 +6,16 @@ import os
 import shutil
 import signal
 import time
+import traceback
 
 import packages
-from failure import LabError, UsageError
+from failure import UsageError
 from kit import Kit, Skip
 from laboratory import Lab
 
 # A whole run ends in this time; what has not been run by then is named and counted as skipped, and the run has failed.
 CI_SECONDS, ALL_SECONDS = 14 * 60, 4 * 3600
+TIDY_SECONDS = 180
 CASES = []
 
 
@@ -95,7 +97,7 @@ class Run:
 
     def one(self, each):
         start = time.monotonic()
-        if start - self.begin > self.limit:
+        if self.left() <= 0:
             self.late = True
             self.report("skipped", each, 0, "not run: the run's time is over")
             return
@@ -108,20 +110,23 @@ class Run:
             outcome, reason = self.carry_out(each, Kit(self.lab, log), log)
         self.report(outcome, each, time.monotonic() - start, reason)
 
+    def left(self):
+        return self.limit - (time.monotonic() - self.begin)
+
     def carry_out(self, each, kit, log):
         """Runs the case and tidies up; its outcome and the reason for it."""
         try:
-            bounded(each.seconds, lambda: each.action(kit))
+            bounded(max(30, min(each.seconds, int(self.left()))), lambda: each.action(kit))
             outcome, reason = "passed", ""
         except Skip as error:
             outcome, reason = "skipped", str(error)
-        except (LabError, OSError, AssertionError, OutOfTime, ValueError, KeyError) as error:
-            outcome, reason = "failed", "%s" % (error or type(error).__name__)
-            log("FAILED: " + reason)
+        except Exception as error:  # Whatever it is, the other cases are run.
+            outcome, reason = "failed", str(error) or "%s in %s" % (type(error).__name__, place(error))
+            log("FAILED: " + traceback.format_exc())
         for action in ([kit.evidence] if outcome == "failed" else []) + [lambda: kit.tidy(guests=outcome == "failed")]:
             try:
-                bounded(240, action)
-            except (LabError, OSError, OutOfTime) as error:
+                bounded(TIDY_SECONDS, action)
+            except Exception as error:
                 log("while tidying up: %s" % error)
                 outcome, reason = "failed", reason or "cannot tidy up: %s" % error
         return outcome, reason
@@ -139,6 +144,12 @@ class Run:
         print("all    %6.1f s" % (time.monotonic() - self.begin))
         print("%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % self.counts)
         return 0 if good else 1
+
+
+def place(error):
+    """Where in the lab's own code something was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "%s:%d" % (os.path.basename(frames[-1].filename), frames[-1].lineno)
 
 
 def bounded(seconds, action):

@@ -47,7 +47,7 @@ for _name in plan.GUESTS:
 @case("poweroff-inside", ci=False)
 def a_guest_ends_itself(kit):
     guest = kit.guest("pv1")
-    guest.shell("poweroff -f &")
+    guest.shell("(sleep 1; poweroff -f) </dev/null >/dev/null 2>&1 &")
     kit.lab.wait_for(lambda: guest.state(kit.alpha) is None, 60, "pv1 is gone after its poweroff")
 
 
@@ -55,7 +55,7 @@ def a_guest_ends_itself(kit):
 def a_guest_starts_anew(kit):
     guest = kit.guest("pvh1")
     before = guest.state(kit.alpha)["domid"]
-    guest.shell("reboot -f &")
+    guest.shell("(sleep 1; reboot -f) </dev/null >/dev/null 2>&1 &")
 
     def anew():
         state = guest.state(kit.alpha)
