@@ -53,6 +53,7 @@ def show(kit, name):
     kit.alpha.power_off()
     lost = time.monotonic()
     say("alpha has lost power, after the client was told of %d writes" % told)
+    kit.wait_peer_lost(name, kit.beta)
     kit.activate(name, kit.beta, "--confirm-fenced", "alpha")
     active = time.monotonic()
     redis.wait_told(50, seconds=120)

