@@ -8,7 +8,7 @@ from runner import case
 @case("demo-in-dom0", ci=False, seconds=400)
 def the_demo_runs_in_a_host(kit):
     kit.tidy(guests=True)  # It has deadlines of its own and wants the host for itself.
-    shown = kit.alpha.run("remusd demo --rounds 1", timeout=380).stdout
+    shown = kit.alpha.run("remusd demo --memory 16MiB --interval 200ms", timeout=380).stdout
     assert shown.rstrip().endswith("lost 0"), shown[-300:]
 
 
