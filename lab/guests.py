@@ -6,7 +6,7 @@ from failure import LabError
 KERNEL, INITRD, SMALL_INITRD = (
     "/usr/share/lab/" + name for name in ("vmlinux", "initrd", "initrd-small")
 )
-FOLDER = "/etc/xen/remusd"
+FOLDER = "/etc/xen"  # Where remusd standby looks for its templates, too (docs/activation.md).
 
 
 def template(guest):

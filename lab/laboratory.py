@@ -97,7 +97,7 @@ class Lab:
     def settle(self, host):
         """Takes over what is in the share: the guests' templates and remusd."""
         host.run(
-            "mkdir -p /etc/xen/remusd && cp /mnt/share/guests/*.cfg /etc/xen/remusd/ && "
+            "cp /mnt/share/guests/*.cfg /etc/xen/ && "
             "if [ -e /mnt/share/remusd ]; then cp /mnt/share/remusd /usr/local/bin/.remusd && "
             "mv /usr/local/bin/.remusd /usr/local/bin/remusd; fi"
         )
