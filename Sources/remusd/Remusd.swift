@@ -28,7 +28,7 @@ struct Remusd: ParsableCommand {
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
             """,
         version: BuildVersion.text,
-        subcommands: [GuardianCommand.self, LibxenguestSaveCommand.self],
+        subcommands: [GuardianCommand.self, WarmHelperCommand.self, LibxenguestSaveCommand.self],
         groupedSubcommands: [
             CommandGroup(
                 name: "Protect",

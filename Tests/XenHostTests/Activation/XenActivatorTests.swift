@@ -77,6 +77,11 @@ struct XenActivatorTests {
         #expect(try Data(contentsOf: xen.folder.appending(path: "image")) == Data(image))
         #expect(try xen.domains().map(\.isPaused) == [false])
         #expect(!started.guest.hasEnded)
+        #expect(
+            started.interfaces == [
+                GuestInterface(name: "vif7.0", mac: "00:16:3E:00:00:01", addresses: ["10.0.0.5"])
+            ]
+        )
         let file = xen.path("effective-db.cfg")
         #expect(xen.calls == ["create --dryrun \(file)", "restore -p \(file) /proc/self/fd/3", "unpause 7"])
         let lines = xen.text("effective-db.cfg").split(separator: "\n")
