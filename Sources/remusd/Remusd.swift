@@ -28,7 +28,9 @@ struct Remusd: ParsableCommand {
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
             """,
         version: BuildVersion.text,
-        subcommands: [GuardianCommand.self, LibxenguestSaveCommand.self, XenKeeperCommand.self],
+        subcommands: [
+            GuardianCommand.self, WarmHelperCommand.self, LibxenguestSaveCommand.self, XenKeeperCommand.self,
+        ],
         groupedSubcommands: [
             CommandGroup(
                 name: "Protect",
