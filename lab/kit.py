@@ -123,7 +123,9 @@ class Kit:
         for host in self.lab.hosts.values():
             pids = " ".join(str(pid) for where, pid in self.background if where is host)
             wipe = "kill -9 %s; " % pids if pids else ""
-            wipe += "for p in $(pgrep -x remusd); do kill -9 $p; done; rm -rf %s /run/remusd /var/lib/remusd/*; " % LOGS
+            # Together, and again: a guardian that is left brings its protect back.
+            wipe += "for i in 1 2 3 4 5; do p=$(pgrep -x remusd) || break; kill -9 $p; done; "
+            wipe += "rm -rf %s /run/remusd /var/lib/remusd/*; " % LOGS
             if guests or self.disturbed:
                 wipe += "for d in $(xl list | awk 'NR > 2 { print $2 }'); do xl destroy $d; done; "
                 wipe += "for i in $(ip -br link show type ifb | awk '{ print $1 }'); do ip link del $i; done; "

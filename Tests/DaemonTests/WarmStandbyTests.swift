@@ -135,6 +135,17 @@ struct WarmStandbyTests {
         #expect(status.reasons.contains { $0.contains("the image is lost: aborted") }, "\(status.reasons)")
         #expect(status.state == .empty && !status.mayActivate)
         #expect(guest.state.withLock { $0.image == nil && $0.machine.liveConnection == nil })
+        // The next session begins with a full sync, and then nothing is lost any more.
+        try startHelper(ReadingBuilder())
+        _ = try guest.handle(.hello(hello(), room, on: 2))
+        try guest.state.withLock { try $0.incoming?.warm?.whole {} }
+        _ = try guest.handle(.epochWhole(0, on: 2))
+        let after = guest.status(ceiling: 1, used: 0)
+        #expect(
+            !after.reasons.contains { $0.contains("lost") } && after.epoch.committed == 0,
+            "\(after.reasons)"
+        )
+        guest.state.withLock { $0.image }?.warm?.drop()
     }
 
     @Test func aLaterDaemonFeedsWhatWasSealed() throws {

@@ -137,6 +137,7 @@ final class StandbyGuest: Sendable {
             try guardian.hold(name.description, incoming.storage.files)
             state.image = incoming
             state.incoming = nil
+            state.imageTrouble = nil
         case .dropImage:
             guardian.drop(name.description)
             state.image?.giveUp()
