@@ -4,6 +4,7 @@ gets out of their bridge, and when. It ends with an error at the first thing tha
 Usage: plug-check.py DRIVER...    (DRIVER DOMAIN INTERFACE... makes a plug and takes orders: `remusd plug drive`)
 """
 
+import json
 import select
 import signal
 import socket
@@ -113,6 +114,15 @@ class Network:
         return tuple(len(guest.heard) for guest in self.guests)
 
 
+def survey(command, expected):
+    """What `remusd plug` says of the devices that hold something."""
+    shown = subprocess.run(command[:-1] + ["list", "--output", "json"], check=True, stdout=subprocess.PIPE).stdout
+    found = [[each["interface"], each["state"]] for each in json.loads(shown) if each["held_bytes"]]
+    assert found == expected, shown
+    removed = subprocess.run(command[:-1] + ["clean"], check=True, stdout=subprocess.PIPE).stdout
+    assert not removed, removed
+
+
 def main(command):
     network = Network()
     first, second = network.guests
@@ -129,6 +139,7 @@ def main(command):
     first.send(50)
     second.send(50)
     network.expect(20, 20, seconds=1)
+    survey(command, [["v0", "closed"], ["v1", "closed"]])
     print("closed: IPv4, IPv6, ARP, LLDP, VLAN held, %s" % driver.order("held", "held"))
     driver.order("release 0")
     driver.order("cut 1")
