@@ -47,7 +47,8 @@ package enum GuestKeeping {
         while Clock.monotonic < deadline, !isStopped() {
             let found = try? GuestFinder.find(old.uuid.description)
             // While it is being made, its keeper has it.
-            if let found, found.domain != old.domain, !found.name.isEmpty, (try? GuestLock.take(found)) != nil {
+            if let found, found.domain != old.domain, !found.name.isEmpty, (try? GuestLock.take(found)) != nil
+            {
                 return found
             }
             usleep(500_000)
