@@ -22,8 +22,16 @@
     X(libxl_domain_config_dispose) \
     X(libxl_domain_config_from_json) \
     X(libxl_domain_create_new) \
+    X(libxl_domain_restore_params_init) \
+    X(libxl_domain_restore_params_dispose) \
+    X(libxl_domain_create_restore) \
+    X(libxl_domain_rename) \
     X(libxl_domain_unpause) \
-    X(libxl_domain_destroy)
+    X(libxl_domain_destroy) \
+    X(libxl_evenable_domain_death) \
+    X(libxl_evdisable_domain_death) \
+    X(libxl_event_wait) \
+    X(libxl_event_free)
 
 #define LOG_FUNCTIONS(X) \
     X(xtl_createlogger_stdiostream) \
@@ -134,6 +142,53 @@ int CXen_light_needed_memory(CXen_light *light, const char *json, uint64_t *kib)
     return result;
 }
 
+int CXen_light_build(CXen_light *light, const char *json, const char *name, int stream, uint32_t *domid) {
+    libxl_domain_config config;
+    libxl_domain_restore_params params;
+    xl.libxl_domain_config_init(&config);
+    xl.libxl_domain_restore_params_init(&params);
+    params.checkpointed_stream = LIBXL_CHECKPOINTED_STREAM_REMUS;
+    params.stream_version = 2;
+    int result = xl.libxl_domain_config_from_json(light->ctx, &config, json);
+    if (!result) {
+        free(config.c_info.name);
+        config.c_info.name = strdup(name);
+        result = xl.libxl_domain_create_restore(light->ctx, &config, domid, stream, -1, &params, NULL, NULL);
+    }
+    xl.libxl_domain_restore_params_dispose(&params);
+    xl.libxl_domain_config_dispose(&config);
+    return result;
+}
+
+int CXen_light_rename(CXen_light *light, uint32_t domid, const char *from, const char *to) {
+    return xl.libxl_domain_rename(light->ctx, domid, from, to);
+}
+
+int CXen_light_unpause(CXen_light *light, uint32_t domid) {
+    return xl.libxl_domain_unpause(light->ctx, domid, NULL);
+}
+
+int CXen_light_destroy(CXen_light *light, uint32_t domid) {
+    return xl.libxl_domain_destroy(light->ctx, domid, NULL);
+}
+
+int CXen_light_await_end(CXen_light *light, uint32_t domid) {
+    libxl_evgen_domain_death *watch = NULL;
+    int found = xl.libxl_evenable_domain_death(light->ctx, domid, 0, &watch);
+    if (found) return -2;
+    found = -3;
+    while (found == -3) {
+        libxl_event *event = NULL;
+        if (xl.libxl_event_wait(light->ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL)) found = -2;
+        else if (event->domid == domid && event->type == LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN)
+            found = event->u.domain_shutdown.shutdown_reason;
+        else if (event->domid == domid && event->type == LIBXL_EVENT_TYPE_DOMAIN_DEATH) found = -1;
+        if (event) xl.libxl_event_free(light->ctx, event);
+    }
+    xl.libxl_evdisable_domain_death(light->ctx, watch);
+    return found;
+}
+
 int CXen_light_create(CXen_light *light, const char *json, uint32_t *domid) {
     libxl_domain_config config;
     xl.libxl_domain_config_init(&config);
@@ -142,8 +197,8 @@ int CXen_light_create(CXen_light *light, const char *json, uint32_t *domid) {
     config.c_info.domid = INVALID_DOMID;
     if (code == 0) code = xl.libxl_domain_create_new(light->ctx, &config, domid, NULL, NULL);
     if (code == 0) {
-        code = xl.libxl_domain_unpause(light->ctx, *domid, NULL);
-        if (code) xl.libxl_domain_destroy(light->ctx, *domid, NULL);
+        code = CXen_light_unpause(light, *domid);
+        if (code) CXen_light_destroy(light, *domid);
     }
     xl.libxl_domain_config_dispose(&config);
     return code;

@@ -97,6 +97,10 @@ package struct Paths: Equatable, Sendable {
     package func guestsWithGuestSocket() -> [GuestName] {
         names(in: runtime, prefix: "guest-", suffix: ".sock")
     }
+    /// The guests that have a warm helper, sorted.
+    package func guestsWithWarmSocket() -> [GuestName] {
+        names(in: runtime, prefix: "warm-", suffix: ".sock")
+    }
     /// The guests of which the primary has a record, sorted.
     package func guestsWithPrimaryRecord() -> [GuestName] {
         names(in: state, prefix: "primary-", suffix: ".json")

@@ -29,7 +29,10 @@ struct Remusd: ParsableCommand {
             """,
         version: BuildVersion.text,
         subcommands: [
-            GuardianCommand.self, PrimaryGuardianCommand.self, LibxenguestSaveCommand.self, XenKeeperCommand.self,
+            subcommands: [
+                GuardianCommand.self, PrimaryGuardianCommand.self, LibxenguestSaveCommand.self,
+                WarmHelperCommand.self, XenKeeperCommand.self,
+            ]
         ],
         groupedSubcommands: [
             CommandGroup(

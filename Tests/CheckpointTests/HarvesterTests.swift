@@ -205,6 +205,16 @@ private final class MemoryGuest: ProtectedGuest {
         pair.expectEqual()
     }
 
+    /// Staging for all of the guest holds all of the guest.
+    @Test(arguments: [1024, 1500]) func everyPageFits(_ count: Int) throws {
+        let pair = try Pair(pages: count, staging: count)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        for pfn in 0..<count { pair.guest.write(pfn, 3) }
+        #expect(try pair.checkpoint(0) == .whole(pages: count))
+        pair.expectEqual()
+    }
+
     @Test func moreThanStagingHoldsIsSaidAndNotStaged() throws {
         let pair = try Pair(pages: 2048, staging: Staging.batch)
         try pair.harvester.startTracking()

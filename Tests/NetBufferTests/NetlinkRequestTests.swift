@@ -71,11 +71,20 @@ import Testing
 
     @Test func aDevice() throws {
         #expect(
-            hex(try NetlinkRequest.makeDevice("rmd5.0a", alias: "vif5.0"))
-                == "4c00000010000506" + "0000000000000000" + "00000000000000000000000000000000"
-                // IFLA_TXQLEN, IFLA_IFNAME, IFLA_IFALIAS, IFLA_LINKINFO with IFLA_INFO_KIND
+            hex(try NetlinkRequest.makeDevice("rmd5.0a"))
+                == "4000000010000506" + "0000000000000000" + "00000000000000000000000000000000"
+                // IFLA_TXQLEN, IFLA_IFNAME, IFLA_LINKINFO with IFLA_INFO_KIND
                 + "08000d00" + "e8030000" + "0c000300" + "726d64352e306100"
-                + "0b001400" + "766966352e3000" + "00" + "0c001280" + "08000100" + "69666200"
+                + "0c001280" + "08000100" + "69666200"
+        )
+    }
+
+    @Test func aDevicesNameIsNotGivenWhileItIsMade() throws {
+        #expect(
+            hex(try NetlinkRequest.name(7, alias: "vif5.0"))
+                == "2c00000010000500" + "0000000000000000" + "00000000" + "07000000" + "0000000000000000"
+                // IFLA_IFALIAS
+                + "0b001400" + "766966352e3000" + "00"
         )
     }
 

@@ -68,6 +68,17 @@ import XenHost
         #expect(machine.phase == .running)
     }
 
+    @Test func aSuspendThatTwoAskedForIsHandedOver() {
+        var machine = asking
+        machine.handOver()
+        #expect(machine.phase == .asked)
+        #expect(machine.observe(.suspended, at: 1) == .suspended)
+        machine.handOver()
+        #expect(machine.isVoid)
+        #expect(machine.observe(.suspended, at: 2) == .paused)
+        #expect(machine.request(.running, at: 3) == .ask)
+    }
+
     @Test func aDeadPredecessorsSuspendIsUndone() {
         var machine = SuspendMachine()
         machine.predecessorUntil = 100

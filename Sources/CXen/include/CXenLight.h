@@ -40,6 +40,19 @@ int CXen_light_free_memory(CXen_light *light, uint64_t *kib);
 /// What a domain with this configuration (libxl's JSON) takes of it in all, in KiB: its RAM, its page tables and the rest.
 int CXen_light_needed_memory(CXen_light *light, const char *json, uint64_t *kib);
 
+/// Builds a domain from a checkpointed libxl stream (stream-v2.md, 13.3), read from `stream` until that ends after a whole
+/// checkpoint: then it is built to its last and paused. `json` is libxl's configuration; `name` replaces its name. The
+/// calling process must have no other children. Blocks. 0 when done, else libxl's error and there is no domain.
+int CXen_light_build(CXen_light *light, const char *json, const char *name, int stream, uint32_t *domid);
+
+/// Each: 0 when done, else libxl's error.
+int CXen_light_rename(CXen_light *light, uint32_t domid, const char *from, const char *to);
+int CXen_light_unpause(CXen_light *light, uint32_t domid);
+int CXen_light_destroy(CXen_light *light, uint32_t domid);
+
+/// Blocks until the domain shut down: the reason (SHUTDOWN_*); -1 when it was destroyed, -2 when it cannot be watched.
+int CXen_light_await_end(CXen_light *light, uint32_t domid);
+
 /// Creates a domain of that configuration (libxl's JSON) and lets it run. 0 when done, else libxl's error, and there is none.
 /// libxl waits for children of its own: only in a process that has no others meanwhile.
 int CXen_light_create(CXen_light *light, const char *json, uint32_t *domid);

@@ -14,6 +14,8 @@ package struct ActivationRequest: Sendable {
     /// To be called just before the guest may run for the first time, or may change the memory file: from then on the
     /// image is not what the guest is made from any more.
     package var willRun: @Sendable () -> Void
+    /// The guest, built already, if its host keeps it so; then the image is nothing more than that.
+    package var prepared: (any PreparedGuest)?
 
     package init(
         description: GuestDescription,
@@ -31,6 +33,16 @@ package struct ActivationRequest: Sendable {
         self.writePlainImage = writePlainImage
         self.willRun = willRun
     }
+}
+
+/// A guest that is built from the newest commit and waits, paused, to be let run.
+package protocol PreparedGuest: Sendable {
+    /// Lets it run; `willRun` is called just before it may. If this throws, nothing runs and the guest is lost.
+    func run(willRun: () -> Void) throws(GuestError)
+    /// Whether it is lost.
+    var isGone: Bool { get }
+    /// Why it is lost.
+    var reason: String { get }
 }
 
 /// A start that an earlier daemon began and did not live to finish.
@@ -62,16 +74,34 @@ package protocol RunningGuest: Sendable {
     var hasEnded: Bool { get }
 }
 
+/// A network interface of a guest, as this host sees it.
+package struct GuestInterface: Equatable, Sendable {
+    /// This host's name of it.
+    package var name: String
+    package var mac: String
+    /// The guest's own addresses there, as far as they are known.
+    package var addresses: [String]
+
+    package init(name: String, mac: String, addresses: [String]) {
+        self.name = name
+        self.mac = mac
+        self.addresses = addresses
+    }
+}
+
 /// A guest that runs because it was activated here.
 package struct ActivatedGuest: Sendable {
     /// Where its clients reach it; empty if that is not known.
     package var address: String
     /// Tells when it has ended.
     package var guest: any RunningGuest
+    /// What the network has to be told of: from now on the guest is here.
+    package var interfaces: [GuestInterface]
 
-    package init(address: String, guest: any RunningGuest) {
+    package init(address: String, guest: any RunningGuest, interfaces: [GuestInterface] = []) {
         self.address = address
         self.guest = guest
+        self.interfaces = interfaces
     }
 }
 

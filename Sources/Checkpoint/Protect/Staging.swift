@@ -25,7 +25,7 @@ package struct Staging: ~Copyable {
     /// Staging in `memory`, which outlives it; `stateCapacity` bytes of it are kept for records that are not pages.
     package init(memory: UnsafeMutableRawBufferPointer, stateCapacity: Int) {
         writer = StreamWriter(memory)
-        self.stateCapacity = stateCapacity + 64
+        self.stateCapacity = stateCapacity
         pfns = .allocate(capacity: Self.batch)
         types = .allocate(capacity: Self.batch)
         types.initialize(repeating: .normal)

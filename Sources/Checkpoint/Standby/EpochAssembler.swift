@@ -74,7 +74,8 @@ package struct EpochAssembler: ~Copyable {
     package mutating func limitMemory(_ bytes: UInt64) {
         let limit = Int(clamping: bytes)
         handler.pageLimit = limit / guestPageSize
-        lengthLimit = max(0, min(image.epochBuffer.count, limit - image.populatedPages * guestPageSize))
+        let pages = image.isWarm ? 0 : image.populatedPages
+        lengthLimit = max(0, min(image.epochBuffer.count, limit - pages * guestPageSize))
     }
 
     /// Forgets an epoch that was not finished and stands after the committed one again.
@@ -179,8 +180,10 @@ private struct ImageHandler: StreamHandler {
     mutating func page(_ entry: PageEntry, content: UnsafeRawBufferPointer?, contentOffset: UInt64) {
         if epoch == 0 {
             image.store(entry, content)
-            if image.populatedPages > pageLimit { fail(.overMemoryCeiling(pages: image.populatedPages)) }
-        } else if content != nil, !image.holdsData(Int(entry.pfn)) {
+            if !image.isWarm, image.populatedPages > pageLimit {
+                fail(.overMemoryCeiling(pages: image.populatedPages))
+            }
+        } else if content != nil, !image.isWarm, !image.holdsData(Int(entry.pfn)) {
             newPages += 1
             if image.populatedPages + newPages > pageLimit {
                 fail(.overMemoryCeiling(pages: image.populatedPages + newPages))

@@ -44,6 +44,8 @@ package struct ImageLayout: Equatable, Sendable {
         case protectPID = 136, protectStart = 144, guestPID = 152, guestStart = 160
         case startAttempted = 168
         case sealedAt = 176
+        /// 1 if the guest is kept in a domain of its own, and this holds no page of it.
+        case warm = 184
         /// Texts: a length byte pair and then the bytes.
         case name = 256, address = 384, bootID = 704, host = 832
     }

@@ -101,6 +101,8 @@ package enum StandbyEvent: Equatable, Sendable {
     /// This side cannot go on with the session (memory, disk).
     case failure(RefusalReason, String, on: ConnectionID)
     case connectionLost(ConnectionID)
+    /// The image is lost, and with it a session that goes on from it.
+    case imageLost(String)
     /// Bytes of an epoch came: a primary that sends is not silent, however large its epoch.
     case dataReceived(on: ConnectionID)
     /// This side was busy with an epoch and did not listen: silence counts only while it does.

@@ -90,7 +90,7 @@ package final class StandbyImage: @unchecked Sendable {
         guard let epoch else { throw ImageError("it was never committed") }
         // Whoever died between storing a page and counting it left the count behind.
         self[.populatedPages] = UInt64((0..<layout.pageCount).count { holdsData($0) })
-        if self[.applied] != self[.sealed] { try applySealed(epoch) {} }
+        if awaitsApply, !isWarm { try applySealed(epoch) {} }
     }
 
     // MARK: Facts
@@ -130,6 +130,21 @@ package final class StandbyImage: @unchecked Sendable {
         get { self[.startAttempted] != 0 }
         set { self[.startAttempted] = newValue ? 1 : 0 }
     }
+
+    /// The guest is kept in a domain of its own: epochs are sealed here and applied there (design, "warm").
+    package var isWarm: Bool {
+        get { self[.warm] != 0 }
+        set { self[.warm] = newValue ? 1 : 0 }
+    }
+
+    /// Whether the sealed epoch is still to be applied.
+    package var awaitsApply: Bool { self[.applied] != self[.sealed] }
+    /// Bytes of the sealed epoch in the epoch buffer.
+    package var sealedLength: Int {
+        min(Int(truncatingIfNeeded: self[.sealedLength] & 0xFFFF_FFFF_FFFF), epochBuffer.count)
+    }
+    /// The sealed epoch was applied to the guest's own domain.
+    package func noteApplied(_ epoch: UInt64) { self[.applied] = epoch + 1 }
 
     package var protectProcess: ProcessIdentity {
         ProcessIdentity(pid: Int32(truncatingIfNeeded: self[.protectPID]), startTime: self[.protectStart])
@@ -234,7 +249,11 @@ package final class StandbyImage: @unchecked Sendable {
         UnsafeRawBufferPointer(rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize])
     }
 
-    /// Stores a page. A page of zeros that is not there yet stays a hole. `pfn` < the page count.
+    private func mutablePage(_ pfn: Int) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize])
+    }
+
+    /// Stores a page; of a warm image only that it is there. A page of zeros that is not there yet stays a hole. `pfn` < the page count.
     func store(_ entry: PageEntry, _ content: UnsafeRawBufferPointer?) {
         let pfn = Int(entry.pfn)
         let old = meta[layout.types + pfn]
@@ -242,10 +261,7 @@ package final class StandbyImage: @unchecked Sendable {
         if let content {
             let isNew = old & Self.holdsData == 0
             if !isNew || !ckernels_is_zero(content.baseAddress, content.count) {
-                UnsafeMutableRawBufferPointer(
-                    rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize]
-                )
-                .copyMemory(from: content)
+                if !isWarm { mutablePage(pfn).copyMemory(from: content) }
                 flags |= Self.holdsData
                 if isNew { self[.populatedPages] += 1 }
             }

@@ -27,6 +27,8 @@ package struct StandbyMachine {
     package internal(set) var image: ImageFacts?
     /// True while the guest is being started or runs here.
     package var runsHere = false
+    /// There is no room for another one beside this image: it goes before a new session begins.
+    package var imageIsExclusive = false
     var live: Live?
     /// When the last connection was lost, and why.
     var lostAt: Instant?
@@ -100,6 +102,7 @@ package struct StandbyMachine {
         case .dataReceived(let connection), .notListening(let connection):
             guard live?.connection == connection else { return }
             live?.lastHeard = now
+        case .imageLost(let text): loseImage(text, now, &effects)
         case .connectionLost(let connection): lose(connection, "the connection was lost", now, &effects)
         case .tick: break
         }
@@ -163,7 +166,7 @@ package struct StandbyMachine {
             lose(live.connection, "replaced by a new connection", now, &effects)
         }
         let resumes = image.map { $0.session == hello.session && $0.generation == hello.generation } ?? false
-        let keepsOlder = !resumes && image != nil && hello.imageStillValid
+        let keepsOlder = !resumes && image != nil && hello.imageStillValid && !imageIsExclusive
         if !resumes, !memory.fits {
             let text = """
                 the guest needs \(memory.needed) bytes, \(memory.used) of the memory ceiling of \(memory.ceiling) are \
@@ -321,6 +324,22 @@ package struct StandbyMachine {
         effects.append(.discardIncoming)
         effects.append(.report(.plannedEnd(end.reason)))
         effects.append(.send(.plannedEndAnswer(answer, generation: end.generation), on: connection))
+    }
+
+    private mutating func loseImage(
+        _ reason: String,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<StandbyEffect>
+    ) {
+        guard image != nil else { return }
+        image = nil
+        effects.append(.dropImage)
+        if let live, live.awaited > 0, !live.ended {
+            refuse(.failure, reason, live.connection, &effects)
+            lose(live.connection, reason, now, &effects)
+        } else {
+            effects.append(.report(.sessionLost(reason)))
+        }
     }
 
     private mutating func lose(

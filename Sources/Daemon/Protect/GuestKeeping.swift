@@ -46,7 +46,11 @@ package enum GuestKeeping {
         let deadline = Clock.monotonic + limit.nanoseconds
         while Clock.monotonic < deadline, !isStopped() {
             let found = try? GuestFinder.find(old.uuid.description)
-            if let found, found.domain != old.domain, !found.name.isEmpty { return found }
+            // While it is being made, its keeper has it.
+            if let found, found.domain != old.domain, !found.name.isEmpty, (try? GuestLock.take(found)) != nil
+            {
+                return found
+            }
             usleep(500_000)
         }
         return nil

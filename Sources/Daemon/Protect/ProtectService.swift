@@ -13,7 +13,8 @@ package final class ProtectService: Sendable {
     private let engine: ProtectEngine
     private let tracking: String
     private let caveats: [String]
-    private let lock: FileLock?
+    /// Nobody else of this host's takes hold of the guest until `run` returns.
+    private let lock: Mutex<FileLock?>
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
@@ -33,7 +34,7 @@ package final class ProtectService: Sendable {
         let description = opened.guest.description
         tracking = opened.tracking
         caveats = opened.caveats
-        lock = opened.lock
+        lock = Mutex(opened.lock)
         uuid = description.uuid
         address = description.address
         memoryBytes = UInt64(opened.guest.ramPages * guestPageSize)
@@ -91,6 +92,7 @@ package final class ProtectService: Sendable {
         ended.signal { $0 = result }
         // Whoever asked to unprotect gets the answer before the socket goes.
         usleep(100_000)
+        lock.withLock { $0 = nil }
         return result
     }
 

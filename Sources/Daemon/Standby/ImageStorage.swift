@@ -1,6 +1,7 @@
 import Checkpoint
 import Glibc
 import SystemSupport
+import XenHost
 
 /// The three memory files of an image, mapped. The guardian holds the same files.
 ///
@@ -56,9 +57,11 @@ final class ImageStorage: @unchecked Sendable {
 struct StoredImage {
     let storage: ImageStorage
     let image: StandbyImage
+    /// The domain that it is kept in, if it is warm.
+    var warm: WarmGuest?
 
     /// A new, empty one for the guest of `hello`.
-    static func create(for hello: Hello) throws(SystemError) -> StoredImage {
+    static func create(for hello: Hello, warm: WarmGuest? = nil) throws(SystemError) -> StoredImage {
         // Twice the guest and some state: rounds that went while the guest ran, and the checkpoint itself.
         let pages = hello.guest.pageCount
         let most = Staging.capacity(pages: 2 * pages, stateCapacity: 96 << 20)
@@ -75,7 +78,23 @@ struct StoredImage {
             epochBuffer: storage.epochBuffer,
             owner: storage
         )
-        return StoredImage(storage: storage, image: image)
+        image.isWarm = warm != nil
+        return StoredImage(storage: storage, image: image, warm: warm)
+    }
+
+    /// Brings the image to its sealed epoch, `epoch`.
+    func apply(_ epoch: UInt64, progress: () -> Void) throws {
+        guard image.isWarm else { return try image.applySealed(epoch, progress: progress) }
+        guard let warm else { throw ImageError("its warm helper is not known") }
+        try warm.feed(epoch, length: image.sealedLength, of: storage.files[2], progress: progress)
+        image.noteApplied(epoch)
+    }
+
+    /// Ends what is outside this process, without waiting for it.
+    func giveUp() {
+        guard let warm else { return }
+        let thread = try? WorkerThread("drop") { warm.drop() }
+        thread?.detach()
     }
 
     /// One that a guardian kept; a sealed epoch is applied if need be.

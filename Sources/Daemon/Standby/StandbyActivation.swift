@@ -1,9 +1,11 @@
 import Checkpoint
 import Glibc
 import Logging
+import NetBuffer
 import Synchronization
 import SystemSupport
 import Transport
+import XenHost
 import XenStream
 
 /// `remusd activate`: decide, write down, start. It refuses before the grant and never after.
@@ -14,6 +16,7 @@ extension StandbyGuest {
     /// Activates the guest, or says why not. Blocks until it answers.
     func activate(_ request: ActivateRequest, with activator: any GuestActivator) -> ActivateReply {
         noticeEndOfGuest()
+        noticeLostImage()
         let decision = decide(request)
         guard case .allowed(let generation) = decision else { return refusal(decision) }
         let plan = state.withLock { state in state.image.map { makePlan(request, $0) } }
@@ -64,7 +67,7 @@ extension StandbyGuest {
 
     private func makePlan(_ request: ActivateRequest, _ stored: StoredImage) -> ActivationRequest {
         let image = stored.image
-        return ActivationRequest(
+        var plan = ActivationRequest(
             description: image.description,
             memoryDescriptor: stored.storage.memoryFile.raw,
             stateRecords: Array(image.state),
@@ -72,6 +75,22 @@ extension StandbyGuest {
             writePlainImage: { sink in try PlainImage.write(ImageExport(of: image), to: sink) },
             willRun: { image.startAttempted = true }
         )
+        plan.prepared = stored.warm
+        return plan
+    }
+
+    /// A warm image whose domain is lost is lost.
+    func noticeLostImage() {
+        let lost = state.withLock { state in
+            guard !state.machine.runsHere, let warm = state.image?.warm, warm.isGone else {
+                return nil as String?
+            }
+            return warm.reason
+        }
+        guard let lost else { return }
+        log.error("the image is lost: \(lost)")
+        _ = try? handle(.imageLost("the image is lost: \(lost)"))
+        state.withLock { $0.imageTrouble = "the image is lost: \(lost)" }
     }
 
     private func grantAndStart(
@@ -87,6 +106,9 @@ extension StandbyGuest {
         guard let image else { return refusal(.noConsistentImage("the image is gone")) }
         var plan = plan
         plan.stateRecords = Array(image.image.state)
+        if let epoch = image.image.epoch, image.image.awaitsApply {
+            do { try image.apply(epoch) {} } catch { return reply(.tryAgain, "\(error)") }
+        }
         do {
             try state.withLock { state in
                 try store(facts, &state)
@@ -110,7 +132,12 @@ extension StandbyGuest {
         }
         image.image.startAttempted = false
         state.withLock { state in
-            state.machine.adopt(facts, runsHere: false, imageConsumed: false)
+            if image.warm?.isGone == true {
+                state.imageTrouble = "the image is lost: \(reason)"
+                state.image = nil
+                guardian.drop(name.description)
+            }
+            state.machine.adopt(facts, runsHere: false, imageConsumed: image.warm?.isGone == true)
             state.activating = false
         }
         let text =
@@ -131,6 +158,7 @@ extension StandbyGuest {
             return epoch
         }
         guardian.drop(name.description)
+        announce(started.interfaces)
         log.notice(
             "active",
             metadata: ["generation": "\(facts.generation)", "address": "\(started.address)"]
@@ -139,6 +167,18 @@ extension StandbyGuest {
         answer.epoch = epoch
         answer.address = started.address.isEmpty ? nil : started.address
         return answer
+    }
+
+    /// Tells the network that the guest is here now: the switches, and whoever knows its addresses.
+    private func announce(_ interfaces: [GuestInterface]) {
+        let announcements = interfaces.compactMap {
+            Announcement(interface: $0.name, mac: $0.mac, addresses: $0.addresses)
+        }
+        guard !announcements.isEmpty else { return }
+        let thread = try? WorkerThread("announce") { [log] in
+            for error in Announcer.run(announcements) { log.warning("the guest is not announced: \(error)") }
+        }
+        thread?.detach()
     }
 
     /// An activated guest that has ended since runs here no more.

@@ -2,16 +2,23 @@ import Checkpoint
 import Logging
 import Synchronization
 import SystemSupport
+import XenHost
 
 /// What a starting standby finds: images that a guardian kept, records on disk, guests that run.
 struct StandbyAdoption {
-    private let paths: Paths
+    private let options: StandbyOptions
+    private var paths: Paths { options.paths }
     private let guardian: GuardianClient
     private let activator: any GuestActivator
     private let log: Logger
 
-    init(_ paths: Paths, _ guardian: GuardianClient, _ activator: any GuestActivator, _ log: Logger) {
-        self.paths = paths
+    init(
+        _ options: StandbyOptions,
+        _ guardian: GuardianClient,
+        _ activator: any GuestActivator,
+        _ log: Logger
+    ) {
+        self.options = options
         self.guardian = guardian
         self.activator = activator
         self.log = log
@@ -23,7 +30,7 @@ struct StandbyAdoption {
         for (key, files) in try guardian.takeAll() {
             let name = try GuestName(key)
             do {
-                images[name] = try StoredImage.adopt(files)
+                images[name] = try adopt(files, name)
             } catch {
                 log.error(
                     "the guardian's image cannot be adopted and is dropped: \(error)",
@@ -32,8 +39,30 @@ struct StandbyAdoption {
                 guardian.drop(key)
             }
         }
+        for name in paths.guestsWithWarmSocket() where images[name]?.warm == nil {
+            // It belongs to no image that was committed.
+            (try? options.warmGuest(name.text))?.drop()
+        }
         let names = Set(images.keys).union(paths.guestsWithStandbyRecord())
         return try names.sorted().map { try guest($0, images[$0]) }
+    }
+
+    /// An image that the guardian kept, brought to its sealed epoch.
+    private func adopt(_ files: [Descriptor], _ name: GuestName) throws -> StoredImage {
+        var stored = try StoredImage.adopt(files)
+        guard stored.image.isWarm, let epoch = stored.image.epoch else { return stored }
+        let warm = try options.warmGuest(name.text)
+        stored.warm = warm
+        let (fed, stage) = try warm.ask()
+        // Sealed, and perhaps acknowledged: fed already, or fed now.
+        let isWhole = fed == epoch || (stage == .fed && epoch > 0 && fed == epoch - 1)
+        guard isWhole else {
+            warm.drop()
+            let text = fed.map { "epoch \($0)" } ?? "nothing"
+            throw ImageError("its domain holds \(text) where epoch \(epoch) was committed")
+        }
+        if fed == epoch { stored.image.noteApplied(epoch) } else { try stored.apply(epoch) {} }
+        return stored
     }
 
     private func guest(_ name: GuestName, _ found: StoredImage?) throws -> StandbyGuest {
@@ -44,27 +73,42 @@ struct StandbyAdoption {
         var running: ActivatedGuest?
         var trouble: String?
         if facts.state == .active {
-            let unfinished: UnfinishedStart? = image.map {
-                $0.image.startAttempted ? .mayHaveRun : .notYetRun
-            }
-            running = uuid.flatMap {
+            // A warm domain is its helper's to let run, or to end.
+            let isWarm = image?.warm != nil
+            let unfinished: UnfinishedStart? =
+                isWarm
+                ? nil
+                : image.map {
+                    $0.image.startAttempted ? .mayHaveRun : .notYetRun
+                }
+            running = uuid.flatMap { isWarm ? nil : $0 }.flatMap {
                 activator.runningGuest(named: name.description, uuid: $0, unfinished: unfinished)
             }
             if running != nil {
                 image = nil
-            } else if image?.image.startAttempted == true {
+            } else if image?.image.startAttempted == true, !isWarm {
                 image = nil
                 trouble = "the guest was started from its image and is not running any more"
             }
         } else {
             let adopted = facts.adopting(image?.facts)
             facts = adopted.facts
-            if !adopted.keepsImage { image = nil }
+            if !adopted.keepsImage {
+                image?.giveUp()
+                image = nil
+            }
         }
         if found != nil, image == nil { guardian.drop(name.description) }
         var machine = StandbyMachine(facts: facts, image: image?.facts, host: PrimaryIdentity.hostName)
         machine.runsHere = running != nil
-        let guest = StandbyGuest(name: name, paths: paths, guardian: guardian, machine: machine, image: image)
+        let guest = StandbyGuest(
+            name: name,
+            paths: paths,
+            guardian: guardian,
+            machine: machine,
+            image: image,
+            warmer: options.warmStart
+        )
         guest.state.withLock { state in
             state.uuid = uuid
             state.imageTrouble = trouble

@@ -41,6 +41,15 @@ extension StandbyService {
                     message: "there is no committed image of guest \(name) here"
                 )
             }
+            guard !image.image.isWarm else {
+                throw ControlFailure(
+                    status: 409,
+                    code: "warm",
+                    message:
+                        "guest \(name) is kept warm here, in a domain of its own, and there is no second copy to "
+                        + "export: remusd standby --activation cold keeps one"
+                )
+            }
             return .stream(contentType: "application/octet-stream") { sink in
                 try PlainImage.write(try ImageExport(of: image.image), to: sink)
             }

@@ -3,7 +3,11 @@ import Logging
 import Synchronization
 import SystemSupport
 import Transport
+import XenHost
 import XenStream
+
+/// Begins a guest's domain and says how it is reached; nil for a guest that is kept cold.
+typealias WarmStart = @Sendable (GuestDescription) throws -> WarmGuest?
 
 /// One guest's standby: interprets its `StandbyMachine`, owns its images.
 ///
@@ -36,6 +40,8 @@ final class StandbyGuest: Sendable {
     let name: GuestName
     let paths: Paths
     let guardian: GuardianClient
+    /// Begins a guest's domain, if such guests are kept warm here.
+    let warmer: WarmStart?
     let log: Logger
     let state: Mutex<State>
     let session = Mutex(())
@@ -45,11 +51,13 @@ final class StandbyGuest: Sendable {
         paths: Paths,
         guardian: GuardianClient,
         machine: StandbyMachine,
-        image: StoredImage?
+        image: StoredImage?,
+        warmer: WarmStart? = nil
     ) {
         self.name = name
         self.paths = paths
         self.guardian = guardian
+        self.warmer = warmer
         var log = Logger(label: "standby")
         log[metadataKey: "guest"] = "\(name)"
         self.log = log
@@ -78,6 +86,7 @@ final class StandbyGuest: Sendable {
 
     private func handle(_ event: StandbyEvent, _ state: inout State) throws -> UInt64? {
         state.effects.clear()
+        state.machine.imageIsExclusive = state.image?.warm != nil
         state.machine.handle(event, at: Self.now, into: &state.effects)
         var applies: UInt64?
         var next = 0
@@ -110,13 +119,15 @@ final class StandbyGuest: Sendable {
         case .store(let facts): try store(facts, &state)
         case .beginImage:
             guard case .hello(let hello, _, _) = event else { return }
-            state.incoming = try StoredImage.create(for: hello)
+            state.incoming = try StoredImage.create(for: hello, warm: try warmer?(hello.guest))
             noteHello(hello, &state)
         case .continueImage:
             guard case .hello(let hello, _, _) = event, let image = state.image else { return }
             image.image.notePrimary(hello)
             noteHello(hello, &state)
-        case .discardIncoming: state.incoming = nil
+        case .discardIncoming:
+            state.incoming?.giveUp()
+            state.incoming = nil
         case .seal(let epoch):
             let stored = epoch == 0 ? state.incoming : state.image
             stored?.image.seal(epoch, length: sealedLength.load(ordering: .relaxed), at: Self.now)
@@ -126,8 +137,10 @@ final class StandbyGuest: Sendable {
             try guardian.hold(name.description, incoming.storage.files)
             state.image = incoming
             state.incoming = nil
+            state.imageTrouble = nil
         case .dropImage:
             guardian.drop(name.description)
+            state.image?.giveUp()
             state.image = nil
         case .noteEchoedBeat(let beat):
             state.incoming?.image.lastEchoedBeat = beat
@@ -164,6 +177,8 @@ final class StandbyGuest: Sendable {
     }
 
     func store(_ facts: StandbyFacts, _ state: inout State) throws {
+        let address = state.activated?.address ?? ""
+        let known = address.isEmpty ? state.address : address
         let record = StandbyRecord(
             guest: name.description,
             uuid: state.uuid?.description ?? "",
@@ -171,7 +186,7 @@ final class StandbyGuest: Sendable {
             state: StandbyRecord.State(facts.state),
             activatedFrom: facts.activatedFrom,
             id: facts.activationID == 0 ? nil : String(facts.activationID, radix: 16),
-            address: state.activated?.address ?? state.address
+            address: known.isEmpty ? nil : known
         )
         try record.store(at: paths.standbyRecord(name))
         state.durable = facts

@@ -5,6 +5,7 @@ import Logging
 import Synchronization
 import SystemSupport
 import Transport
+import XenHost
 import XenStream
 
 /// What a standby is started with.
@@ -13,10 +14,15 @@ package struct StandbyOptions: Sendable {
     /// Most memory for images and epochs; nil takes what is available at the start, less a tenth.
     package var memoryCeiling: UInt64?
     package var paths: Paths
+    /// Begins a guest's domain, where guests are kept warm: nil keeps it cold.
+    package var warmStart: (@Sendable (GuestDescription) throws -> WarmGuest?)?
+    /// Finds the helper of a warm guest that an earlier daemon left.
+    package var warmGuest: @Sendable (String) throws -> WarmGuest
 
     package init(listen: SocketAddress, paths: Paths) {
         self.listen = listen
         self.paths = paths
+        warmGuest = { throw GuestError(guest: $0, reason: "this standby keeps no guest warm") }
     }
 }
 
@@ -54,7 +60,7 @@ package final class StandbyService: Sendable {
         guardian = try GuardianClient(path: try options.paths.guardianSocket())
         stopping = try EventFD()
         var found: [GuestName: StandbyGuest] = [:]
-        for guest in try StandbyAdoption(options.paths, guardian, activator, log).guests() {
+        for guest in try StandbyAdoption(options, guardian, activator, log).guests() {
             found[guest.name] = guest
         }
         guests = Mutex(found)
@@ -142,7 +148,8 @@ package final class StandbyService: Sendable {
                 paths: options.paths,
                 guardian: guardian,
                 machine: machine,
-                image: nil
+                image: nil,
+                warmer: options.warmStart
             )
             guests[name] = guest
             return guest
@@ -182,7 +189,9 @@ package final class StandbyService: Sendable {
         let others = usedMemory(besides: guest)
         // An older image stays until the new one is whole, if it may still be needed.
         let older = hello.imageStillValid ? guest.usedBytes : 0
-        let pages = min(hello.populatedPages, UInt64(hello.guest.pageCount))
+        let isWarm = options.warmStart != nil && !Activators.isEmbedded(config: hello.guest.config)
+        // A warm guest's memory is its domain's, which is asked of Xen when that begins.
+        let pages = isWarm ? 0 : min(hello.populatedPages, UInt64(hello.guest.pageCount))
         return MemoryVerdict(
             ceiling: memoryCeiling,
             used: others + older,

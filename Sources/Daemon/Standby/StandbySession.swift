@@ -3,6 +3,7 @@ import Logging
 import Synchronization
 import SystemSupport
 import Transport
+import XenHost
 import XenStream
 
 /// One accepted connection, on a thread of its own, from hello to its end.
@@ -67,6 +68,7 @@ struct StandbySession {
             } catch {
                 report(error, guest)
             }
+            guest.noticeLostImage()
             _ = try? guest.handle(.connectionLost(id))
         }
     }
@@ -97,6 +99,9 @@ struct StandbySession {
         var buffer = ControlBuffer()
         let number = stored.image.session
         while true {
+            if let warm = stored.warm, warm.isGone {
+                throw GuestError(guest: guest.name.text, reason: warm.reason)
+            }
             guard connection.waitForFrame(milliseconds: 50) else {
                 _ = try guest.handle(.tick)
                 guard isLive(guest) else { return }
@@ -112,6 +117,9 @@ struct StandbySession {
                 guard isLive(guest) else { return }
                 try connection.read(into: assembler.space(count))
                 try assembler.received(count, epoch: header.epoch)
+                if assembler.epoch == 0, let warm = stored.warm {
+                    try warm.take(UnsafeRawBufferPointer(assembler.space(count))) { keepAlive(guest) }
+                }
                 _ = try guest.handle(.dataReceived(on: id))
                 continue
             }
@@ -123,13 +131,17 @@ struct StandbySession {
             }
             let length = try assembler.finish(end, epoch: epoch)
             guest.sealedLength.store(length, ordering: .relaxed)
+            if epoch == 0 { try stored.warm?.whole { keepAlive(guest) } }
             if let applies = try guest.handle(.epochWhole(epoch, on: id)) {
-                try stored.image.applySealed(applies) { _ = try? guest.handle(.notListening(on: id)) }
+                try stored.apply(applies) { keepAlive(guest) }
                 if length > StandbyService.trimAbove { stored.storage.trimEpochBuffer() }
             }
             assembler.limitMemory(service.memoryLimit(for: guest))
         }
     }
+
+    /// This thread is busy with what came: no silence, and the beats go on.
+    private func keepAlive(_ guest: StandbyGuest) { _ = try? guest.handle(.notListening(on: id)) }
 
     private func isLive(_ guest: StandbyGuest) -> Bool {
         guest.state.withLock { $0.machine.liveConnection == id }

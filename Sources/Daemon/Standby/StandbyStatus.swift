@@ -6,6 +6,7 @@ extension StandbyGuest {
     /// The guest as `status` shows it.
     func status(ceiling: UInt64, used: UInt64) -> GuestStatus {
         noticeEndOfGuest()
+        noticeLostImage()
         let gone = state.withLock { $0.primaryWatch }?.primaryGoneSince
         let now = Self.now
         return state.withLock { state in
@@ -27,6 +28,7 @@ extension StandbyGuest {
                 status.populatedBytes = UInt64(image.populatedPages * guestPageSize)
                 status.memoryBytes = UInt64(image.layout.memorySize)
                 status.peer = image.primaryHost
+                status.activation = image.isWarm ? "warm" : "cold"
                 status.protected = machine.primaryIsAlive(at: now)
             }
             if let incoming = state.incoming?.image {

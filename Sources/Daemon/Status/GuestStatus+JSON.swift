@@ -27,6 +27,7 @@ extension GuestStatus {
         case populatedBytes = "populated_bytes"
         case memoryCeilingBytes = "memory_ceiling_bytes"
         case memoryUsedBytes = "memory_used_bytes"
+        case activation
         case startNeedsBytes = "start_needs_bytes"
         case startFreeBytes = "start_free_bytes"
         case imageAgeMs = "image_age_ms"
@@ -61,6 +62,7 @@ extension GuestStatus {
         try values.encodeIfPresent(populatedBytes, forKey: .populatedBytes)
         try values.encodeIfPresent(memoryCeilingBytes, forKey: .memoryCeilingBytes)
         try values.encodeIfPresent(memoryUsedBytes, forKey: .memoryUsedBytes)
+        try values.encodeIfPresent(activation, forKey: .activation)
         try values.encodeIfPresent(startNeedsBytes, forKey: .startNeedsBytes)
         try values.encodeIfPresent(startFreeBytes, forKey: .startFreeBytes)
         try values.encodeIfPresent(imageAgeMs, forKey: .imageAgeMs)

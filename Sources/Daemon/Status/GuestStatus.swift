@@ -183,6 +183,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var memoryCeilingBytes: UInt64?
     /// What it uses.
     package var memoryUsedBytes: UInt64?
+    /// How the image is kept for its activation: `cold`, as memory, or `warm`, as a paused domain.
+    package var activation: String?
     /// What the guest, started at this standby, would take of the hypervisor's memory, and what is free of it.
     package var startNeedsBytes: UInt64?
     package var startFreeBytes: UInt64?

@@ -84,7 +84,7 @@ enum StatusDetails {
         return join([
             status.imageAgeMs.map { "committed \(milliseconds($0)) ago" } ?? "",
             status.mayActivate ? "may be activated" : "may not be activated by itself",
-            memory, start(status),
+            status.activation == "warm" ? "warm: a paused domain" : "", memory, start(status),
         ])
     }
 }

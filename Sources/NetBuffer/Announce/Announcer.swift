@@ -30,12 +30,13 @@ package final class Announcer {
         let name = Self.namePrefix + "\(target)"
         // One that a killed process left.
         if let left = try Announcer.state(of: name, kernel) { try Announcer.remove(left.index, kernel) }
-        try kernel.ask("make \(name)", NetlinkRequest.makeDevice(name, alias: interface)) { _ in }
+        try kernel.ask("make \(name)", NetlinkRequest.makeDevice(name)) { _ in }
         guard let device = try Announcer.state(of: name, kernel)?.index else {
             throw NetlinkError("find \(name)", code: ENODEV)
         }
         self.device = device
         do throws(NetlinkError) {
+            try kernel.ask("name \(name)", NetlinkRequest.name(device, alias: interface)) { _ in }
             try? SmallFile.overwrite("/proc/sys/net/ipv6/conf/\(name)/disable_ipv6", with: "1")
             try kernel.ask("redirect \(name)", NetlinkRequest.makeClassifier(on: device)) { _ in }
             try kernel.ask("redirect \(name)", NetlinkRequest.inject(from: device, into: target)) { _ in }

@@ -26,31 +26,44 @@ package enum NetlinkRequest {
 
     // MARK: Devices
 
-    /// A new ifb, down. The alias names the interface whose output it is to hold.
-    package static func makeDevice(_ name: String, alias: String) throws(NetlinkError) -> [UInt8] {
+    /// A new ifb, down.
+    package static func makeDevice(_ name: String) throws(NetlinkError) -> [UInt8] {
         try bytes("make \(name)", flags: NLM_F_EXCL) { message in
             guard let link = rtnl_link_alloc() else { return -NLE_NOMEM }
             defer { rtnl_link_put(link) }
             let failure = rtnl_link_set_type(link, "ifb")
             guard failure >= 0 else { return failure }
             rtnl_link_set_name(link, name)
-            rtnl_link_set_ifalias(link, alias)
             // What ifb takes at a time; its own default of 32 makes a release stutter (linux drivers/net/ifb.c).
             rtnl_link_set_txqlen(link, 1000)
             return rtnl_link_build_add_request(link, NLM_F_CREATE, &message)
         }
     }
 
+    /// Gives a device an alias: the name of the interface that it is for. The kernel does not heed one while it makes a device
+    /// (linux net/core/rtnetlink.c, rtnl_create_link).
+    package static func name(_ index: Int32, alias: String) throws(NetlinkError) -> [UInt8] {
+        try change(index, "name device \(index)") { rtnl_link_set_ifalias($0, alias) }
+    }
+
     /// Brings a device up.
     package static func bringUp(_ index: Int32) throws(NetlinkError) -> [UInt8] {
-        try bytes("bring device \(index) up") { message in
+        try change(index, "bring device \(index) up") { rtnl_link_set_flags($0, 1) }  // IFF_UP
+    }
+
+    private static func change(
+        _ index: Int32,
+        _ action: String,
+        _ edit: (OpaquePointer) -> Void
+    ) throws(NetlinkError) -> [UInt8] {
+        try bytes(action) { message in
             guard let old = rtnl_link_alloc(), let new = rtnl_link_alloc() else { return -NLE_NOMEM }
             defer {
                 rtnl_link_put(old)
                 rtnl_link_put(new)
             }
             rtnl_link_set_ifindex(old, index)
-            rtnl_link_set_flags(new, 1)  // IFF_UP
+            edit(new)
             return rtnl_link_build_change_request(old, new, 0, &message)
         }
     }

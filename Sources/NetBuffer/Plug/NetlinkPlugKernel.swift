@@ -16,12 +16,13 @@ final class NetlinkPlugKernel: PlugKernel {
     }
 
     func makeDevice(_ name: String, alias: String, limit: Int32) throws(NetlinkError) -> Int32 {
-        try order("make \(name)", NetlinkRequest.makeDevice(name, alias: alias))
+        try order("make \(name)", NetlinkRequest.makeDevice(name))
         var index: Int32 = 0
         try socket.ask("find \(name)", NetlinkRequest.device(named: name)) {
             index = NetInterface($0)?.index ?? 0
         }
         do {
+            try order("name \(name)", NetlinkRequest.name(index, alias: alias))
             // Else the host's own IPv6 greets the network through it. Nothing depends on it.
             try? SmallFile.overwrite("/proc/sys/net/ipv6/conf/\(name)/disable_ipv6", with: "1")
             try order("put a plug on \(name)", NetlinkRequest.makePlug(on: index))

@@ -39,7 +39,8 @@ package enum PlugSurvey {
                     name: candidate.name,
                     domain: name.domain,
                     interface: candidate.alias,
-                    hasInterface: interface != nil,
+                    // One that was never named is half made; only its domain's end says that it is of no use.
+                    hasInterface: interface != nil || candidate.alias.isEmpty,
                     isRedirected: redirection?.handle == UInt32(candidate.index)
                         && redirection?.kind == "matchall",
                     heldBytes: contents.bytes,
@@ -76,7 +77,7 @@ package enum PlugSurvey {
         // What an announcer that was killed left.
         let interfaces = try kernel.interfaces()
         for device in interfaces where Announcer.isName(device.name) && device.kind == "ifb" {
-            if interfaces.contains(where: { $0.name == device.alias }) { continue }
+            if device.alias.isEmpty || interfaces.contains(where: { $0.name == device.alias }) { continue }
             try kernel.removeDevice(device.index)
             removed.append(device.name)
         }

@@ -1,3 +1,4 @@
+import Checkpoint
 import FoundationEssentials
 
 /// What libxl's JSON form of a domain's configuration (`libxl_domain_config_to_json`) says that matters to a standby.
@@ -8,11 +9,14 @@ package struct DomainConfiguration: Decodable, Equatable, Sendable {
         /// `00:16:3e:…`; absent if libxl is to make one up.
         package var mac: String?
         package var bridge: String?
+        /// This host's name of it; absent for libxl's own, `vifDOMID.N`.
+        package var interface: String?
         /// Addresses that the interface may use, separated by spaces or commas.
         package var addresses: String?
 
         package enum CodingKeys: String, CodingKey {
             case mac, bridge
+            case interface = "ifname"
             case addresses = "ip"
         }
     }
@@ -59,6 +63,19 @@ package struct DomainConfiguration: Decodable, Equatable, Sendable {
     package var memoryKiB: UInt64? { build?.memoryKiB }
     package var interfaces: [Interface] { nics ?? [] }
     package var disks: [Disk] { vbds ?? [] }
+
+    /// The network interfaces of a domain made with it, as its host sees them.
+    package func interfaces(of domid: UInt32) -> [GuestInterface] {
+        interfaces.enumerated().compactMap { number, nic in
+            nic.mac.map { mac in
+                GuestInterface(
+                    name: nic.interface ?? "vif\(domid).\(number)",
+                    mac: mac,
+                    addresses: (nic.addresses ?? "").split { " ,".contains($0) }.map(String.init)
+                )
+            }
+        }
+    }
 
     /// Reads the JSON form, with or without a NUL at its end; nil if it is none.
     package init?(json: [UInt8]) {

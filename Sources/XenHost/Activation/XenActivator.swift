@@ -28,6 +28,9 @@ package final class XenActivator: GuestActivator {
         self.host = host
     }
 
+    /// Whether this host runs under Xen.
+    package var isXen: Bool { host.whyNot == nil }
+
     // MARK: What is there
 
     package func runningGuest(
@@ -91,6 +94,9 @@ package final class XenActivator: GuestActivator {
     }
 
     package func missingResources(for request: ActivationRequest) -> [String] {
+        if let prepared = request.prepared {
+            return prepared.isGone ? ["its warm image is lost: \(prepared.reason)"] : []
+        }
         var missing = outlook(for: request.description).obstacles
         if request.address != nil {
             missing.append(
@@ -128,10 +134,92 @@ package final class XenActivator: GuestActivator {
 
     private func effectivePath(_ name: String) -> String { "\(runtimeDirectory)/effective-\(name).cfg" }
 
+    // MARK: Warm
+
+    /// Begins a domain of the guest that is fed epoch by epoch, in a helper process that outlives this one.
+    /// - Parameter executable: the `remusd` to run as the helper.
+    /// - Throws: if it could not be started here, above all for want of memory.
+    package func prepare(
+        _ description: GuestDescription,
+        executable: String = ChildProcess.ownPath
+    ) throws(GuestError) -> WarmGuest {
+        let path = warmPath(description.name)
+        // One that an earlier session, or daemon, left: its memory is needed now.
+        if access(path, F_OK) == 0 { (try? warmGuest(description.name))?.drop() }
+        let obstacles = outlook(for: description).obstacles
+        guard obstacles.isEmpty else {
+            throw GuestError(
+                guest: description.name,
+                reason: "it cannot be kept warm here: " + obstacles.joined(separator: "; ")
+            )
+        }
+        do {
+            let (json, _) = try configuration(description)
+            let file = "\(runtimeDirectory)/effective-\(description.name).json"
+            try SmallFile.replace(file, with: json)
+            try startHelper(description.name, json: file, socket: path, executable)
+        } catch let error as GuestError {
+            throw error
+        } catch {
+            throw GuestError(guest: description.name, reason: "its warm helper cannot be started: \(error)")
+        }
+        return try connect(description.name, milliseconds: 10_000)
+    }
+
+    private func startHelper(
+        _ name: String,
+        json: String,
+        socket: String,
+        _ executable: String
+    ) throws {
+        let raw = open(
+            "\(runtimeDirectory)/warm-\(name).log",
+            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+            0o600
+        )
+        guard raw >= 0 else { throw SystemError("write the warm helper's log") }
+        let arguments = [
+            "warm-helper", name, "--socket", socket, "--configuration", effectivePath(name), "--json", json,
+        ]
+        let pid = try ChildProcess.spawnDetached(executable, arguments, errors: Descriptor(owning: raw))
+        try WorkerThread("reap-\(pid)") { ChildProcess.reap(pid) }.detach()
+    }
+
+    /// The helper that an earlier daemon left for this guest.
+    package func warmGuest(_ name: String) throws(GuestError) -> WarmGuest {
+        do throws(GuestError) {
+            return try connect(name, milliseconds: 0)
+        } catch {
+            clearIncoming(name)
+            throw error
+        }
+    }
+
+    private func connect(_ name: String, milliseconds: UInt64) throws(GuestError) -> WarmGuest {
+        try WarmGuest.connect(to: warmPath(name), guest: name, milliseconds: milliseconds) { [self] in
+            clearIncoming(name)
+        }
+    }
+
+    /// Removes what a warm helper left that died: its domain, which never ran.
+    private func clearIncoming(_ name: String) {
+        guard let domid = host.domid(named: LibxlBuilder.incomingName(name)),
+            let domain = try? host.domains().first(where: { $0.domid == domid }),
+            domain.isPaused || !domain.lives
+        else { return }
+        try? xl.destroy(domid)
+    }
+
+    private func warmPath(_ name: String) -> String { "\(runtimeDirectory)/warm-\(name).sock" }
+
     // MARK: Start
 
     package func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
         let description = request.description
+        if let prepared = request.prepared {
+            try prepared.run(willRun: request.willRun)
+            return activated(description)
+        }
         do {
             _ = try configuration(description)
             try xl.restore(
@@ -147,7 +235,17 @@ package final class XenActivator: GuestActivator {
             removeRemains(of: description.uuid)
             throw error as? GuestError ?? GuestError(guest: description.name, reason: "\(error)")
         }
-        return ActivatedGuest(address: description.address, guest: XenDomain(description.uuid, host))
+        return activated(description)
+    }
+
+    private func activated(_ description: GuestDescription) -> ActivatedGuest {
+        let json = (try? configuration(description))?.json ?? []
+        let domid = (try? host.domain(description.uuid))?.domid ?? 0
+        return ActivatedGuest(
+            address: description.address,
+            guest: XenDomain(description.uuid, host),
+            interfaces: DomainConfiguration(json: json)?.interfaces(of: domid) ?? []
+        )
     }
 
     /// Lets a restored domain run. Whether it does is what Xen says, not what xl says.

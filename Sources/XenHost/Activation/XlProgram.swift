@@ -63,6 +63,11 @@ package struct XlProgram: Sendable {
     func unpause(_ domid: UInt32) throws(XenError) { try order(["unpause", "\(domid)"]) }
     func destroy(_ domid: UInt32) throws(XenError) { try order(["destroy", "\(domid)"]) }
 
+    /// Makes the guest of a configuration anew, and lets it run.
+    func create(configuration: String) throws(XenError) {
+        try RunningXl(program: path, ["create", configuration]).finish(within: limits.restore)
+    }
+
     private func order(_ arguments: [String]) throws(XenError) {
         try RunningXl(program: path, arguments).finish(within: limits.answer)
     }

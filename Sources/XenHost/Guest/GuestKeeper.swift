@@ -17,7 +17,7 @@ package final class GuestKeeper {
 
     private var guest: FoundGuest
     private let config: [UInt8]
-    private let actions: EndActions
+    private let actions: GuestEndActions
     private let lock: FileLock
     private let hypervisor: Hypervisor
     private let store: Xenstore
@@ -45,7 +45,7 @@ package final class GuestKeeper {
         self.lock = lock
         self.log = log
         config = try DomainConfig.current(guest)
-        actions = EndActions(config: config)
+        actions = GuestEndActions(config: config)
         hypervisor = try Hypervisor(for: guest.name)
         store = try Xenstore(for: guest.name)
         try store.watch("@releaseDomain", token: "r")
@@ -89,7 +89,7 @@ package final class GuestKeeper {
     }
 
     /// - Returns: whether there is a guest to keep afterwards.
-    private func carryOut(_ action: EndAction, _ end: GuestEnd) throws(GuestError) -> Bool {
+    private func carryOut(_ action: GuestEndAction, _ end: GuestEnd) throws(GuestError) -> Bool {
         log("the guest ended (\(end.rawValue)): \(action.rawValue)")
         guard action.destroys else { return false }
         do throws(XenError) {

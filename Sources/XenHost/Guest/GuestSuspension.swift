@@ -35,6 +35,10 @@ final class GuestSuspension {
     private let events: Epoll
     /// The answer to a request that was not made.
     private var immediate: SuspendOutcome?
+    /// How often `control/shutdown` was written since the request, by us and by the guest.
+    private var writes = 0
+    /// How often it is when nobody else writes, as the first checkpoint showed: once by us, once by a Linux.
+    private var usualWrites: Int?
     /// xenstored has not been told yet that the guest runs again.
     private var owesStore = false
     private var lastLook: UInt64 = 0
@@ -118,6 +122,7 @@ final class GuestSuspension {
     /// Takes what waits in the watches, and sees to it.
     private func drain(ignoringShutdown: Bool = false) {
         while let token = store.nextEvent() {
+            if token == Token.shutdown { writes += 1 }
             switch token {
             case Token.shutdown where !ignoringShutdown && machine.phase == .running: judgeRequest()
             case Token.target: targetChanged = true
@@ -190,6 +195,7 @@ final class GuestSuspension {
     }
 
     private func ask() throws(GuestError) {
+        writes = 0
         if let channel {
             CXen_channel_drain(channel)
             try hypervisor.check("signal its suspend event channel", CXen_channel_notify(channel))
@@ -218,14 +224,31 @@ final class GuestSuspension {
             return immediate
         }
         guard machine.phase == .asked || machine.phase == .suspended else { return nil }
+        let wasAsked = machine.phase == .asked
         switch act(on: try state()) {
-        case .suspended: return .suspended
+        case .suspended:
+            if wasAsked, channel == nil, isAskedByOthers() {
+                machine.handOver()
+                return .paused
+            }
+            return .suspended
         case .ended(let end): return .ended(end)
         case .paused:
             cancel()
             return .paused
         case .nothing, .resume: return nil
         }
+    }
+
+    /// Whether another tool asked the guest to suspend too, and so takes this suspend for its own. Not if the guest has not
+    /// read that request yet: it suspends for it once more.
+    private func isAskedByOthers() -> Bool {
+        // The answer is younger than all that the guest wrote before it suspended.
+        let value = store.read(shutdownPath)
+        drain()
+        let usual = usualWrites ?? max(2, writes)
+        usualWrites = usual
+        return writes > usual && value != "suspend"
     }
 
     /// Withdraws the request; a guest that has suspended runs on.

@@ -123,6 +123,11 @@ package struct SuspendMachine: Equatable, Sendable {
         predecessorUntil = 0
     }
 
+    /// It suspended as asked, and another tool had asked it too: that tool has it now, and resumes it.
+    package mutating func handOver() {
+        if phase == .suspended { suspendedForOthers() }
+    }
+
     /// Tracking was started anew, and everything counts as dirty.
     package mutating func trackingRestarted() { isVoid = false }
 

@@ -59,7 +59,8 @@ package final class XenGuest: ProtectedGuest {
         }
         let pageCount = pages.pageCount
         let mostKiB = store.read("/local/domain/\(domain.id)/memory/static-max").flatMap { Int($0) } ?? 0
-        ramPages = min(pageCount, max(domain.pages, mostKiB / 4))
+        // Some more: special pages, and such as went and are due all the same.
+        ramPages = min(pageCount, max(domain.pages, mostKiB / 4) + 1024)
         dirtyLog = try DirtyLog(hypervisor, domain: domain.id, pageCount: pageCount)
         suspension = try GuestSuspension(hypervisor, store, domain: domain.id)
         extra = PageBitmap(pageCount: pageCount)

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Checkpoint
 import Daemon
 import EmbeddedHost
 import Glibc
+import Logging
 import SystemSupport
 import XenHost
 
@@ -41,6 +43,15 @@ struct StandbyCommand: ParsableCommand {
     @Option(help: "Where the xl configurations of Xen guests lie that may be started here, each as NAME.cfg.")
     var templates = "/etc/xen"
 
+    @Option(
+        help: """
+            How Xen guests are kept: warm, as paused domains that take their memory now and run at once, or not at all; \
+            cold, as images in this host's memory that are restored when needed, and can be exported. (default: warm, and \
+            cold what cannot be kept warm)
+            """
+    )
+    var activation: ActivationMode?
+
     @Flag(
         help: "Allow plaintext on an address that is not loopback: guest memory can then be read on the way."
     )
@@ -68,6 +79,11 @@ struct StandbyCommand: ParsableCommand {
         defer { withExtendedLifetime(lock) {} }
         var options = StandbyOptions(listen: listen, paths: paths)
         options.memoryCeiling = memoryCeiling?.bytes
+        let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime)
+        if activation ?? (xen.isXen ? .warm : .cold) == .warm {
+            options.warmStart = warmStart(xen, isDemanded: activation == .warm)
+        }
+        options.warmGuest = { try xen.warmGuest($0) }
         let service: StandbyService
         let server: ControlServer
         do {
@@ -75,7 +91,7 @@ struct StandbyCommand: ParsableCommand {
                 options,
                 activator: Activators(
                     embedded: EmbeddedActivator(runtimeDirectory: paths.runtime),
-                    xen: XenActivator(templates: templates, runtimeDirectory: paths.runtime)
+                    xen: xen
                 )
             )
             server = try ControlServer(path: try paths.standbySocket(), handler: service.router.handle)
@@ -92,6 +108,31 @@ struct StandbyCommand: ParsableCommand {
         service.run()
         server.stop()
     }
+
+    /// Begins the domains of Xen guests. One that cannot be kept warm is kept cold, unless warm `isDemanded`.
+    private func warmStart(
+        _ xen: XenActivator,
+        isDemanded: Bool
+    ) -> @Sendable (GuestDescription) throws -> WarmGuest? {
+        { guest in
+            guard !Activators.isEmbedded(config: guest.config) else { return nil }
+            do throws(GuestError) {
+                return try xen.prepare(guest)
+            } catch {
+                guard !isDemanded else { throw error }
+                Logger(label: "standby").warning(
+                    "kept cold: \(error.reason)",
+                    metadata: ["guest": "\(guest.name)"]
+                )
+                return nil
+            }
+        }
+    }
+}
+
+/// `--activation`
+enum ActivationMode: String, CaseIterable, ExpressibleByArgument {
+    case warm, cold
 }
 
 /// Guest memory crosses a network in the clear only when somebody says so.

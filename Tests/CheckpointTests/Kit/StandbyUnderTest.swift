@@ -135,7 +135,7 @@ extension StandbyEvent {
             .violation(_, let connection), .failure(_, _, let connection), .connectionLost(let connection),
             .dataReceived(let connection), .notListening(let connection):
             connection
-        case .tick: nil
+        case .tick, .imageLost: nil
         }
     }
 }

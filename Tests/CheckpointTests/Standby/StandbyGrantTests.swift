@@ -110,4 +110,39 @@ import Testing
         let back = send(.hello(Sample.hello(), Sample.room, on: 3), to: &machine)
         #expect(back.contains(.continueImage(after: 2)))
     }
+
+    // MARK: An image that cannot stay
+
+    @Test func anImageThatIsLostEndsTheSessionThatGoesOnFromIt() {
+        var machine = StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta")
+        send(.hello(Sample.hello(), Sample.room, on: 1), to: &machine)
+        send(.epochWhole(0, on: 1), to: &machine)
+        let effects = send(.imageLost("its helper ended"), to: &machine)
+        #expect(effects.first == .dropImage && refusal(effects) == .failure)
+        #expect(machine.liveConnection == nil && machine.image == nil && machine.facts.state == .image)
+        // The same session has nothing to go on from: it is told so, and begins with epoch 0.
+        let again = send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
+        #expect(again.contains(.beginImage))
+        // Lost once is lost: nothing follows a second word, or one about an image that is not there yet.
+        #expect(send(.imageLost("its helper ended"), to: &machine).isEmpty)
+        #expect(machine.liveConnection == 2)
+    }
+
+    @Test func anExclusiveImageGoesBeforeANewSessionBegins() {
+        var machine = holding()
+        machine.imageIsExclusive = true
+        let next = Sample.hello(generation: 6, session: 77, imageStillValid: true)
+        let effects = send(.hello(next, Sample.room, on: 2), to: &machine)
+        let drop = effects.firstIndex(of: .dropImage)
+        let begin = effects.firstIndex(of: .beginImage)
+        #expect(drop != nil && begin != nil && (drop ?? 0) < (begin ?? 0))
+        #expect(effects.first == .store(StandbyFacts(state: .dropped, generation: 6)), "durably, and first")
+        for case .send(.welcome(let welcome), _) in effects { #expect(!welcome.keepsOlderImage) }
+        // Its own session goes on, of course.
+        var same = holding()
+        same.imageIsExclusive = true
+        #expect(
+            send(.hello(Sample.hello(), Sample.room, on: 2), to: &same).contains(.continueImage(after: 2))
+        )
+    }
 }

@@ -1,7 +1,7 @@
 import Checkpoint
 
 /// What a guest's configuration wants done with it when it ends (xl.cfg(5), "on_poweroff" and on).
-package enum EndAction: String, Equatable, Sendable {
+package enum GuestEndAction: String, Equatable, Sendable {
     case destroy, restart, preserve
     case renameRestart = "rename_restart"
     case coredumpDestroy = "coredump_destroy"
@@ -17,23 +17,24 @@ package enum EndAction: String, Equatable, Sendable {
 }
 
 /// The actions of one guest.
-package struct EndActions: Equatable, Sendable {
-    package var poweroff = EndAction.destroy, reboot = EndAction.restart, crash = EndAction.destroy
+package struct GuestEndActions: Equatable, Sendable {
+    package var poweroff = GuestEndAction.destroy, reboot = GuestEndAction.restart,
+        crash = GuestEndAction.destroy
 
     /// Reads them out of a configuration as libxl prints it: a key that is missing has libxl's default, "destroy".
     package init(config: [UInt8]) {
         let scanner = JSONScanner(config)
-        func action(_ key: String) -> EndAction {
+        func action(_ key: String) -> GuestEndAction {
             guard let value = scanner.value(of: key) else { return .destroy }
             let text = String(decoding: config[value], as: UTF8.self).filter { $0 != "\"" }
-            return EndAction(rawValue: text) ?? .destroy
+            return GuestEndAction(rawValue: text) ?? .destroy
         }
         poweroff = action("on_poweroff")
         reboot = action("on_reboot")
         crash = action("on_crash")
     }
 
-    package func action(for end: GuestEnd) -> EndAction {
+    package func action(for end: GuestEnd) -> GuestEndAction {
         switch end {
         case .shutdown: poweroff
         case .reboot: reboot

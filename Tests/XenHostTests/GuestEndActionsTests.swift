@@ -2,8 +2,8 @@ import Checkpoint
 import Testing
 import XenHost
 
-@Suite struct EndActionsTests {
-    private func actions(_ text: String) -> EndActions { EndActions(config: Array(text.utf8)) }
+@Suite struct GuestEndActionsTests {
+    private func actions(_ text: String) -> GuestEndActions { GuestEndActions(config: Array(text.utf8)) }
 
     @Test func whatStandsThereIsDone() {
         let actions = actions(
@@ -21,12 +21,12 @@ import XenHost
     }
 
     @Test(arguments: [
-        (EndAction.destroy, true, false, false), (.restart, true, true, false),
+        (GuestEndAction.destroy, true, false, false), (.restart, true, true, false),
         (.preserve, false, false, false),
         (.renameRestart, false, false, false), (.coredumpDestroy, true, false, true),
         (.coredumpRestart, true, true, true), (.softReset, true, true, false),
     ])
-    func means(_ action: EndAction, _ destroys: Bool, _ restarts: Bool, _ dumps: Bool) {
+    func means(_ action: GuestEndAction, _ destroys: Bool, _ restarts: Bool, _ dumps: Bool) {
         #expect(action.destroys == destroys)
         #expect(action.restarts == restarts)
         #expect(action.dumpsCore == dumps)

@@ -1,0 +1,118 @@
+import CXen
+import Checkpoint
+import Glibc
+import Synchronization
+import SystemSupport
+
+/// What makes a domain of a checkpointed stream, as a warm helper needs it.
+package protocol WarmBuilder: Sendable {
+    /// Builds the domain from `stream` until that ends, and leaves it paused. Blocks.
+    /// - Throws: if it cannot; then there is no domain.
+    func build(from stream: Descriptor) throws(XenError) -> UInt32
+    /// Has a `build` that another thread is in fail soon.
+    func abort()
+    /// Gives the domain the guest's own name and lets it run.
+    func run(_ domid: UInt32) throws(XenError)
+    func destroy(_ domid: UInt32)
+    /// Stays with a running domain until it ends, and does then what its configuration says. Blocks.
+    func accompany(_ domid: UInt32)
+}
+
+/// The builder of libxenlight.
+package final class LibxlBuilder: WarmBuilder {
+    /// Unchecked: a libxl context has a lock of its own (libxl_event.h), and this pointer never changes.
+    private struct Light: @unchecked Sendable { let pointer: OpaquePointer }
+
+    private let name: String
+    /// The effective configuration: its path, and libxl's form of it.
+    private let configuration: String
+    private let json: [UInt8]
+    private let light: Light
+
+    /// While the guest runs elsewhere, this name says that it is not the guest (as xl does in a migration).
+    static func incomingName(_ name: String) -> String { name + "--incoming" }
+
+    package init(name: String, configuration: String, json: [UInt8]) throws(XenError) {
+        self.name = name
+        self.configuration = configuration
+        self.json = json + [0]
+        if let missing = CXen_light_load() { throw XenError(String(cString: missing)) }
+        guard let pointer = CXen_light_open() else { throw XenError("libxl cannot be used here") }
+        light = Light(pointer: pointer)
+    }
+
+    package func build(from stream: Descriptor) throws(XenError) -> UInt32 {
+        var domid: UInt32 = .max
+        let result = json.withUnsafeBytes { json in
+            CXen_light_build(
+                light.pointer,
+                json.bindMemory(to: CChar.self).baseAddress,
+                Self.incomingName(name),
+                stream.raw,
+                &domid
+            )
+        }
+        guard result == 0 else {
+            throw XenError(
+                "libxl could not build the domain (\(result)); its messages are in the helper's log"
+            )
+        }
+        return domid
+    }
+
+    /// Ends libxl's own children: the one that reads the stream, above all. libxl then destroys the domain.
+    package func abort() {
+        for task in Self.numbers(in: "/proc/self/task") {
+            let children = SmallFile.read("/proc/self/task/\(task)/children") ?? ""
+            for pid in children.split(separator: " ").compactMap({ Int32($0) }) { kill(pid, SIGKILL) }
+        }
+    }
+
+    private static func numbers(in directory: String) -> [Int32] {
+        guard let handle = opendir(directory) else { return [] }
+        defer { closedir(handle) }
+        var found: [Int32] = []
+        while let entry = readdir(handle) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let number = Int32(name) { found.append(number) }
+        }
+        return found
+    }
+
+    package func run(_ domid: UInt32) throws(XenError) {
+        let renamed = CXen_light_rename(light.pointer, domid, Self.incomingName(name), name)
+        guard renamed == 0 else { throw XenError("the domain cannot be given the name \(name) (\(renamed))") }
+        Self.reopenConsoleLogs()
+        let result = CXen_light_unpause(light.pointer, domid)
+        guard result == 0 else { throw XenError("the domain cannot be let run (\(result))") }
+    }
+
+    /// xenconsoled names a log after the domain when it opens it, and opens them anew on SIGHUP (xenconsoled(8)).
+    private static func reopenConsoleLogs() {
+        guard
+            let text = SmallFile.read("/run/xen/xenconsoled.pid")
+                ?? SmallFile.read("/var/run/xenconsoled.pid"),
+            let pid = Int32(text.filter(\.isNumber)), pid > 1,
+            SmallFile.read("/proc/\(pid)/comm")?.hasPrefix("xenconsoled") == true
+        else { return }
+        kill(pid, SIGHUP)
+    }
+
+    package func destroy(_ domid: UInt32) { _ = CXen_light_destroy(light.pointer, domid) }
+
+    package func accompany(_ domid: UInt32) {
+        let reason = CXen_light_await_end(light.pointer, domid)
+        let actions = EndActions(json: Array(json))
+        switch actions.action(for: reason) {
+        case .nothing: return
+        case .destroy: destroy(domid)
+        case .restart:
+            destroy(domid)
+            // From here on the guest has a monitor of xl's.
+            let xl = XlProgram()
+            try? xl.create(configuration: configuration)
+        }
+    }
+}
