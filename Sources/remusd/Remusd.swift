@@ -29,10 +29,8 @@ struct Remusd: ParsableCommand {
             """,
         version: BuildVersion.text,
         subcommands: [
-            subcommands: [
-                GuardianCommand.self, PrimaryGuardianCommand.self, LibxenguestSaveCommand.self,
-                WarmHelperCommand.self, XenKeeperCommand.self,
-            ]
+            GuardianCommand.self, PrimaryGuardianCommand.self, WarmHelperCommand.self,
+            LibxenguestSaveCommand.self, XenKeeperCommand.self,
         ],
         groupedSubcommands: [
             CommandGroup(
