@@ -11,6 +11,8 @@ from guests import Running
 
 STANDBY_PORT = 7070
 LOGS = "/var/log/remusd"
+# An emulated host on a busy machine is an order of magnitude slower than a real one: so are the deadlines.
+PATIENCE = "--interval 200ms --max-pause 5s --max-hold 10s --suspend-timeout 20s --alone-after 60s".split()
 
 
 class Skip(Exception):
@@ -65,10 +67,11 @@ class Kit:
         self.background.append((host, pid))
         return pid
 
-    def standby(self, host):
+    def standby(self, host, *options):
         """`remusd standby` on a host, listening on the replication link."""
         address = "%s:%d" % (plan.REPLICATION_ADDRESS[host.name], STANDBY_PORT)
-        pid = self.start(host, "standby", ["remusd", "standby", "--listen", address, "--insecure-plaintext"])
+        command = ["remusd", "standby", "--listen", address, "--insecure-plaintext"] + list(options)
+        pid = self.start(host, "standby", command)
         self.lab.wait_for(
             lambda: host.run("grep -q 'standby ready' %s/standby.log" % LOGS, check=False).returncode == 0,
             30, "remusd standby is ready on %s" % host.name,
@@ -80,7 +83,7 @@ class Kit:
         to = "%s:%d" % (plan.REPLICATION_ADDRESS[standby.name], STANDBY_PORT)
         name = guest.rpartition(":")[2]
         self.disturbed = self.disturbed or name in plan.GUESTS
-        command = ["remusd", "protect", guest, "--to", to, "--insecure-plaintext"] + list(options)
+        command = ["remusd", "protect", guest, "--to", to, "--insecure-plaintext"] + PATIENCE + list(options)
         return self.start(primary, "protect-" + name, command)
 
     def wait_protected(self, name, primary, seconds=120):

@@ -14,7 +14,8 @@ from kit import Kit, Skip
 from laboratory import Lab
 
 # A whole run ends in this time; what has not been run by then is named and counted as skipped, and the run has failed.
-CI_SECONDS, ALL_SECONDS = 14 * 60, 4 * 3600
+# CI's set is made for a quarter of an hour on a quiet machine; some machines are three times slower.
+CI_SECONDS, ALL_SECONDS = 40 * 60, 4 * 3600
 TIDY_SECONDS = 180
 CASES = []
 

@@ -3,7 +3,8 @@ import Glibc
 
 /// A lock on a file that the kernel takes back when its holder dies (flock(2)).
 package final class FileLock: Sendable {
-    private let file: Descriptor
+    /// The locked file. A child that inherits it holds the lock too, until the last of its holders has ended.
+    package let file: Descriptor
 
     /// Takes the lock at `path`, creating the file (mode 0600) if need be. Never waits.
     /// - Throws: `EWOULDBLOCK` if somebody else holds it.

@@ -41,3 +41,4 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
 }
 
 extension WaitGoal: ExpressibleByArgument {}
+extension EngineChoice: ExpressibleByArgument {}

@@ -9,6 +9,8 @@ private final class MemoryGuest: ProtectedGuest {
     var pages: [[UInt8]]
     var written: Set<Int> = []
     var failsToCopy = false
+    /// Pages that can be had: all below this, and nothing at all while it is nil.
+    var available: Int? = .max
     let eventDescriptor: Int32 = -1
     let stateCapacity = 4096
 
@@ -61,6 +63,10 @@ private final class MemoryGuest: ProtectedGuest {
             types[index] = .normal
         }
         return pfns.count
+    }
+
+    func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) -> Bool {
+        available.map { limit in pfns.allSatisfy { $0 < limit } } ?? false
     }
 
     func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
@@ -212,6 +218,35 @@ private final class MemoryGuest: ProtectedGuest {
         try pair.sync(0, whole: true)
         for pfn in 0..<count { pair.guest.write(pfn, 3) }
         #expect(try pair.checkpoint(0) == .whole(pages: count))
+        pair.expectEqual()
+    }
+
+    @Test func aRoundWaitsForPagesThatTheGuestHasNotGotYet() throws {
+        let pair = try Pair(pages: 3000)
+        for pfn in 0..<3000 { pair.guest.write(pfn, 1) }
+        try pair.harvester.startTracking()
+        pair.guest.available = nil
+        try pair.harvester.beginSync(epoch: 0, whole: true)
+        var waits = 0
+        // Neither the start, nor the second record's pages, are there at first.
+        while let step = try pair.harvester.nextSyncStep() {
+            switch step {
+            case .piece: try pair.standby.receive(Array(pair.harvester.bytes), epoch: 0)
+            case .wait:
+                waits += 1
+                let isSyncing = pair.harvester.isSyncing
+                #expect(isSyncing)
+                let again = try pair.harvester.nextSyncStep()
+                #expect(again == .wait)
+                pair.guest.available = waits == 1 ? 1500 : .max
+            case .done(let pages): #expect(pages == 3000)
+            }
+        }
+        #expect(waits == 2)
+        // A suspended guest is not asked: its pages are there.
+        pair.guest.write(9, 9)
+        pair.guest.available = nil
+        _ = try pair.checkpoint(0)
         pair.expectEqual()
     }
 

@@ -166,6 +166,19 @@ private final class FakeHands: GuardianHands {
         withExtendedLifetime(other) {}
     }
 
+    @Test func waitsForWhatIsStillDying() throws {
+        let dying = Mutex(try? FileLock(at: hands.hold))
+        hands.state.withLock { $0.serves = false }
+        let killer = try WorkerThread("killer") { [hands] in
+            usleep(1_500_000)
+            dying.withLock { $0 = nil }
+        }
+        hands.state.withLock { $0.successor = ["/bin/true"] }
+        #expect(guardian(nil).run() == .over)
+        #expect(hands.state.withLock { $0.repairs } == 1)
+        killer.join()
+    }
+
     @Test func triesAgainUntilTheGuestIsRight() throws {
         hands.state.withLock { $0.failures = 2 }
         #expect(guardian(nil).run() == .restored)

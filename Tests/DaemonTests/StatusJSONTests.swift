@@ -18,12 +18,14 @@ import Testing
         status.memoryCeilingBytes = 5
         status.memoryUsedBytes = 4
         status.imageAgeMs = 3
+        status.engine = "libxenguest"
         let text = try ControlJSON.pretty(status)
         #expect(
             text == """
                 {
                   "address" : "127.0.0.1:6400",
                   "dirty_tracking" : "pagemap",
+                  "engine" : "libxenguest",
                   "epoch" : {
                     "acked" : 47,
                     "committed" : 47,

@@ -66,6 +66,11 @@ package protocol ProtectedGuest: AnyObject {
     /// Pages of RAM that it has or may get; no more than the description's page count, which covers holes too.
     var ramPages: Int { get }
 
+    /// Whether these pages can be copied without waiting for somebody else; if not, `eventDescriptor` becomes readable when
+    /// it is worth while to ask again. With no pages: whether `writeStatic` can. Asked while the guest runs; what belongs to a
+    /// suspended one is there.
+    func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool
+
     /// Copies pages in the form in which they travel (PV page tables normalised).
     /// - Parameters:
     ///   - pfns: at most 1024, ascending.
@@ -108,6 +113,7 @@ package protocol ProtectedGuest: AnyObject {
 
 extension ProtectedGuest {
     package func letGo() {}
+    package func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool { true }
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }
     package var suspendedSince: Instant? { nil }

@@ -7,6 +7,8 @@ package struct Harvester: ~Copyable {
     package enum SyncStep: Equatable, Sendable {
         /// The staged bytes are to be sent as part of `epoch`.
         case piece(epoch: UInt64, pages: Int)
+        /// The guest has not got the next pages yet; its `eventDescriptor` tells when.
+        case wait
         /// The round is over; it sent this many pages.
         case done(pages: Int)
     }
@@ -14,6 +16,8 @@ package struct Harvester: ~Copyable {
     private struct SyncRound {
         var epoch: UInt64
         var isWhole: Bool
+        /// The stream's start is to be staged.
+        var needsStart: Bool
         /// Where to go on; holes come after pages.
         var nextPage = 0
         var nextHole: Int?
@@ -62,14 +66,13 @@ package struct Harvester: ~Copyable {
 
     /// Begins a round that sends dirty pages as part of `epoch`; with `whole`, a new stream with all of memory.
     package mutating func beginSync(epoch: UInt64, whole: Bool) throws(GuestError) {
-        sync = SyncRound(epoch: epoch, isWhole: whole)
+        sync = SyncRound(epoch: epoch, isWhole: whole, needsStart: whole)
         staging.clear()
         if whole {
             syncTotal = try countPopulated()
             syncDone = 0
             dirty.formUnion(populated)
             if guest.holesAreRAM { sync?.nextHole = 0 }
-            try staging.stageStart(of: guest)
         } else {
             try guest.collectDirty(into: &dirty)
         }
@@ -78,12 +81,19 @@ package struct Harvester: ~Copyable {
     /// Stages the next piece of the round. The piece before it must have been sent.
     package mutating func nextSyncStep() throws(GuestError) -> SyncStep? {
         guard var round = sync else { return nil }
+        if round.needsStart {
+            guard try staging.stageStart(of: guest) else { return .wait }
+            round.needsStart = false
+            sync = round
+        }
         // The stream's start is staged already when the first piece is made.
         if round.nextPage > 0 || !round.isWhole { staging.clear() }
         let staged = staging.pages
         if round.nextPage < dirty.pageCount {
             let from = round.nextPage
-            round.nextPage = try staging.stageBatch(of: dirty, from: from, guest: guest)
+            guard let next = try staging.stageBatch(of: dirty, from: from, guest: guest, guestRuns: true)
+            else { return .wait }
+            round.nextPage = next
             sentLive.move(from: &dirty, startingAt: from, below: round.nextPage)
         } else if let hole = round.nextHole, hole < populated.pageCount {
             round.nextHole = staging.stageHoles(of: populated, from: hole)
@@ -121,7 +131,8 @@ package struct Harvester: ~Copyable {
             guard staging.fits(pages: count) else { return .overCapacity(pages: count) }
             var next = 0
             while next < dirty.pageCount {
-                next = try staging.stageBatch(of: dirty, from: next, guest: guest)
+                guard let after = try staging.stageBatch(of: dirty, from: next, guest: guest) else { break }
+                next = after
                 if isLate() { return .late }
             }
             try staging.stageCheckpoint(of: guest)

@@ -51,15 +51,18 @@ package struct Staging: ~Copyable {
     }
 
     /// Stages the pages of `dirty` from `start` on, at most one record's worth.
-    /// - Returns: the pfn to go on from; `dirty.pageCount` when none is left.
+    /// - Parameter guestRuns: nothing is staged if the guest has not got the pages yet.
+    /// - Returns: the pfn to go on from; `dirty.pageCount` when none is left, nil when the guest has to be asked again later.
     package mutating func stageBatch(
         of dirty: borrowing PageBitmap,
         from start: Int,
-        guest: any ProtectedGuest
-    ) throws(GuestError) -> Int {
+        guest: any ProtectedGuest,
+        guestRuns: Bool = false
+    ) throws(GuestError) -> Int? {
         let (count, resume) = dirty.next(from: start, into: pfns)
         guard count > 0 else { return resume }
         let batch = UnsafeMutableBufferPointer(rebasing: pfns[..<count])
+        if guestRuns, try !guest.hasPages(UnsafeBufferPointer(batch)) { return nil }
         let contents = writer.memory.baseAddress.map {
             $0 + writer.count + StreamWriter.pageDataLength(entries: count, withData: 0)
         }
@@ -92,7 +95,9 @@ package struct Staging: ~Copyable {
     }
 
     /// Stages the headers and the static data: what a stream begins with.
-    package mutating func stageStart(of guest: any ProtectedGuest) throws(GuestError) {
+    /// - Returns: false, and nothing is staged, if the guest has not got them yet.
+    package mutating func stageStart(of guest: any ProtectedGuest) throws(GuestError) -> Bool {
+        guard try guest.hasPages(UnsafeBufferPointer(start: nil, count: 0)) else { return false }
         let description = guest.description
         description.config.withUnsafeBytes { writer.appendXLHeader(json: $0) }
         writer.appendLibxlHeader()
@@ -100,6 +105,7 @@ package struct Staging: ~Copyable {
         writer.appendImageHeader()
         writer.appendDomainHeader(DomainHeader(kind: description.kind, xenMajor: 4, xenMinor: 17))
         try guest.writeStatic(into: &writer)
+        return true
     }
 
     /// Stages the state of a suspended guest and the checkpoint's end in both layers.

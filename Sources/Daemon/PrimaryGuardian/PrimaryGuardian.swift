@@ -55,19 +55,22 @@ package final class PrimaryGuardian {
     private var isDismissed = false
     private var leaseIsOpen = true
     private let pause: UInt32
+    private let lockPatience: UInt64
 
     /// - Parameters:
     ///   - protect: the process to watch; nil if it has died already.
     ///   - lease: the reading end of the keeper's pipe.
     ///   - restarts: how many restarts in a row came before this process.
     ///   - pause: microseconds before a try that is not the first.
+    ///   - lockPatience: nanoseconds that the right to the guest is waited for.
     package init(
         watching protect: ProcessHandle?,
         lease: Descriptor,
         restarts: Int,
         hands: any GuardianHands,
         log: Logger,
-        pause: UInt32 = 1_000_000
+        pause: UInt32 = 1_000_000,
+        lockPatience: UInt64 = 30_000_000_000
     ) {
         self.protect = protect
         self.lease = lease
@@ -75,6 +78,7 @@ package final class PrimaryGuardian {
         self.hands = hands
         self.log = log
         self.pause = pause
+        self.lockPatience = lockPatience
     }
 
     /// Watches, and does what is to be done; blocks.
@@ -179,11 +183,14 @@ package final class PrimaryGuardian {
         }
     }
 
-    /// The guest's lock, for which another guardian's repair is waited for.
+    /// The right to the guest. What has it for a moment is waited for: another guardian, or an engine that is dying; but not
+    /// a `protect` that answers, nor one that has not come up after half a minute.
     private func takeGuest() -> FileLock? {
-        for attempt in 0..<100 {
-            if attempt > 0 { usleep(10_000) }
+        let began = Clock.monotonic
+        while Clock.monotonic < began + lockPatience {
             if let lock = hands.takeGuest() { return lock }
+            usleep(10_000)
+            if Clock.monotonic > began + 1_000_000_000, hands.isServed() { return nil }
         }
         return nil
     }

@@ -10,6 +10,8 @@ struct OpenedGuest {
     let output: any OutputBuffer
     /// How its written pages are found.
     let tracking: String
+    /// Who reads its memory and state, if there is a choice.
+    var engine: EngineChoice?
     /// The guest's process, 0 if it is none.
     var pid: Int32 = 0
     /// Nobody else of this host's takes hold of it meanwhile.
@@ -31,12 +33,20 @@ struct OpenedGuest {
             tracking = handle.trackingMethod.rawValue
             pid = handle.pid
         case .xen(_, let found):
-            lock = try GuestLock.take(found)
+            let lock = try GuestLock.take(found)
+            self.lock = lock
             let config = try DomainConfig.current(found)
             let disks = options.unreplicatedDisks
             let devices = try GuestRefusals.check(found, config: config, accepted: disks)
             try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
-            guest = try XenGuest(found, config: config)
+            let native = try XenGuest(found, config: config)
+            guest =
+                switch options.engine {
+                case .native: native
+                case .libxenguest:
+                    try LibxenguestGuest(native) { try SaveProcess(domid: native.domain, lock: lock) }
+                }
+            engine = options.engine
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
             let ports = devices.cards.map { GuestPort(interface: $0.interface, device: $0.device) }
             output =

@@ -371,7 +371,7 @@ package final class ProtectEngine: @unchecked Sendable {
             case .done(let pages):
                 dispatch(.syncRoundSent(pages: pages))
                 return harvester.isSyncing
-            case nil: return false
+            case .wait, nil: return false
             }
         } catch {
             harvester.endSync()

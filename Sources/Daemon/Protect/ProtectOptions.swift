@@ -9,6 +9,8 @@ package struct ProtectOptions: Sendable {
     package var stagingPages: Int?
     /// Writable disks that the operator accepts to be without protection, by name (`xvda`).
     package var unreplicatedDisks: [String] = []
+    /// Who reads a Xen guest's memory and state.
+    package var engine = EngineChoice.native
     /// A file that gets every byte of the stream.
     package var tee: String?
 

@@ -12,6 +12,7 @@ package final class ProtectService: Sendable {
     private let paths: Paths
     private let engine: ProtectEngine
     private let tracking: String
+    private let reader: EngineChoice?
     private let caveats: [String]
     /// Nobody else of this host's takes hold of the guest until `run` returns.
     private let lock: Mutex<FileLock?>
@@ -33,6 +34,7 @@ package final class ProtectService: Sendable {
         let opened = try OpenedGuest(target, options, paths: paths)
         let description = opened.guest.description
         tracking = opened.tracking
+        reader = opened.engine
         caveats = opened.caveats
         lock = Mutex(opened.lock)
         uuid = description.uuid
@@ -65,7 +67,7 @@ package final class ProtectService: Sendable {
             "protecting",
             metadata: [
                 "standby": "\(options.standby)", "interval": "\(options.settings.interval)",
-                "dirty_tracking": "\(tracking)",
+                "dirty_tracking": "\(tracking)", "engine": "\(reader?.rawValue ?? "-")",
             ]
         )
         if start.outdatedBy != nil {
@@ -177,6 +179,7 @@ package final class ProtectService: Sendable {
             )
         }
         status.dirtyTracking = tracking
+        status.engine = reader?.rawValue
         status.memoryBytes = memoryBytes
         if machine.state == .syncing {
             status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))

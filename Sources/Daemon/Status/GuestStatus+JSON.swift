@@ -23,6 +23,7 @@ extension GuestStatus {
         case pages, pause
         case outputLatencyUs = "output_latency_us"
         case dirtyTracking = "dirty_tracking"
+        case engine
         case memoryBytes = "memory_bytes"
         case populatedBytes = "populated_bytes"
         case memoryCeilingBytes = "memory_ceiling_bytes"
@@ -58,6 +59,7 @@ extension GuestStatus {
         try values.encodeIfPresent(pause, forKey: .pause)
         try values.encodeIfPresent(outputLatencyUs, forKey: .outputLatencyUs)
         try values.encodeIfPresent(dirtyTracking, forKey: .dirtyTracking)
+        try values.encodeIfPresent(engine, forKey: .engine)
         try values.encodeIfPresent(memoryBytes, forKey: .memoryBytes)
         try values.encodeIfPresent(populatedBytes, forKey: .populatedBytes)
         try values.encodeIfPresent(memoryCeilingBytes, forKey: .memoryCeilingBytes)

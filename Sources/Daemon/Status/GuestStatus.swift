@@ -175,6 +175,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var outputLatencyUs: OutputLatency?
     /// How dirty pages are found: `pagemap`, `compare`, `log-dirty`.
     package var dirtyTracking: String?
+    /// Who reads a Xen guest's memory and state: `native` or `libxenguest`.
+    package var engine: String?
     /// The guest's RAM.
     package var memoryBytes: UInt64?
     /// Of that, what is backed by memory.

@@ -61,6 +61,7 @@ enum StatusDetails {
         join([
             status.pages.map { "\($0.dirtyLast) dirty in the last epoch, \($0.sentTotal) sent in all" } ?? "",
             status.dirtyTracking.map { "found by \($0)" } ?? "",
+            status.engine.map { "\($0) engine" } ?? "",
         ])
     }
 

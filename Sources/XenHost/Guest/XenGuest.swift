@@ -15,9 +15,9 @@ package final class XenGuest: ProtectedGuest {
     package let ramPages: Int
     package let holesAreRAM = false
 
-    private let hypervisor: Hypervisor
-    private let suspension: GuestSuspension
-    private let dirtyLog: DirtyLog
+    let hypervisor: Hypervisor
+    let suspension: GuestSuspension
+    let dirtyLog: DirtyLog
     private let pages: any GuestPages
     private let state: any GuestStateReader
     /// Pages to be sent although Xen's bitmap does not have them.

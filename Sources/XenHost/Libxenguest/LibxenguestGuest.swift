@@ -27,7 +27,8 @@ package final class LibxenguestGuest: ProtectedGuest {
 
     private let native: any SupervisedGuest
     private let launch: () throws -> any SaveChild
-    private let patience: TimeSpan
+    /// Longest time without any sign of life from a child that is not waiting for us; counts from the next session on.
+    package var patience: TimeSpan
     private let events: EventFD
     private let readiness: Epoll
     private var child: (any SaveChild)?
@@ -76,11 +77,17 @@ package final class LibxenguestGuest: ProtectedGuest {
 
     package var description: GuestDescription { native.description }
     package var eventDescriptor: Int32 { readiness.descriptor.raw }
-    package func ended() -> GuestEnd? { native.ended() }
+    package func ended() -> GuestEnd? {
+        // While no suspend is awaited a signal has done its work when the loop has come round.
+        if pause == .none { events.drain() }
+        return native.ended()
+    }
     package var stateCapacity: Int { native.stateCapacity }
     package var holesAreRAM: Bool { native.holesAreRAM }
     package var ramPages: Int { native.ramPages }
+
     package func letGo() {
+        child = nil
         stopDirtyTracking()
         native.letGo()
     }
@@ -92,7 +99,10 @@ package final class LibxenguestGuest: ProtectedGuest {
         let child: any SaveChild
         if let spare = self.child { child = spare } else { child = try start() }
         self.child = nil
-        let session: SaveSession
+        native.forgetDisturbance()
+        pages = try native.countPages()
+        // Nothing is waited for. Log-dirty is on before the first page is read; until the first pass is over every page counts
+        // as dirty, and the initial sync follows that pass.
         do throws(SystemError) {
             session = try SaveSession(
                 child,
@@ -104,13 +114,6 @@ package final class LibxenguestGuest: ProtectedGuest {
         } catch {
             throw failure("\(error)", voids: false)
         }
-        self.session = session
-        guard session.wait(for: { _, question in question == .ready }) else { throw lost() }
-        native.forgetDisturbance()
-        pages = try native.countPages()
-        session.answer(.ready, 1)
-        // Log-dirty is on before the first page is read; until the first pass is over every page counts as dirty.
-        guard session.wait(for: { shadow, _ in shadow.hasStatic }) else { throw lost() }
     }
 
     package func stopDirtyTracking() {
@@ -126,7 +129,16 @@ package final class LibxenguestGuest: ProtectedGuest {
     }
 
     package func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError) {
-        try native.collectPopulated(into: &bitmap)
+        // As many pages as it has RAM, from the first on: an estimate, and it need be no more. What lies elsewhere becomes dirty
+        // when it comes, and what is not there comes as absent.
+        bitmap.insert(0..<min(description.pageCount, try native.countPages()))
+    }
+
+    package func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool {
+        let session = try working()
+        if session.hasPages(pfns) { return true }
+        if session.isStalled { session.fail("it has not gone on for \(patience)") }
+        return false
     }
 
     package func copyPages(
@@ -135,7 +147,6 @@ package final class LibxenguestGuest: ProtectedGuest {
         into contents: UnsafeMutableRawPointer
     ) throws(GuestError) -> Int {
         let session = try working()
-        // The initial sync follows the child's first pass, which goes through memory in the same order.
         guard session.wait(for: { shadow, _ in shadow.hasSeen(pfns) }) else { throw lost() }
         return session.withShadow { $0.copy(pfns, types: types, into: contents) }
     }
@@ -244,7 +255,9 @@ package final class LibxenguestGuest: ProtectedGuest {
     // MARK: Records
 
     package func writeStatic(into writer: inout StreamWriter) throws(GuestError) {
-        try working().appendStatic(to: &writer)
+        let session = try working()
+        guard session.wait(for: { shadow, _ in shadow.hasStatic }) else { throw lost() }
+        session.appendStatic(to: &writer)
     }
 
     package func writeState(into writer: inout StreamWriter) throws(GuestError) {

@@ -24,14 +24,16 @@ package final class SaveProcess: SaveChild {
     private let process: ProcessHandle
     private var isReaped = false
 
-    /// Numbers in the child of its end of the pipe and of the socket.
+    /// Numbers in the child of its end of the pipe, of the socket, and of the guest's lock.
     package static let (streamNumber, controlNumber): (Int32, Int32) = (3, 4)
+    private static let lockNumber: Int32 = 5
     /// The hidden subcommand.
     package static let command = "libxenguest-save"
 
     /// Starts one for a domain; it loads Xen's libraries and then asks whether to begin. It is killed when the calling
     /// thread ends.
-    package init(domid: UInt32) throws(SystemError) {
+    /// - Parameter lock: the guest's, which the child holds too: nobody else takes the guest while it can still touch it.
+    package init(domid: UInt32, lock: FileLock) throws(SystemError) {
         let (streamEnd, childStream) = try Pipe.create()
         let (controlEnd, childControl) = try UnixSocket.pairOfPacketSockets()
         Pipe.widen(streamEnd, to: 1 << 20)
@@ -39,7 +41,9 @@ package final class SaveProcess: SaveChild {
         pid = try ChildProcess.spawn(
             ChildProcess.ownPath,
             [Self.command, "--domid", "\(domid)", "--parent", "\(getpid())"],
-            inherited: [Self.streamNumber: childStream, Self.controlNumber: childControl]
+            inherited: [
+                Self.streamNumber: childStream, Self.controlNumber: childControl, Self.lockNumber: lock.file,
+            ]
         )
         do throws(SystemError) {
             process = try ProcessHandle(pid: pid)

@@ -15,6 +15,8 @@ final class SaveSession: Sendable {
         var question: SaveMessage.Question?
         /// A suspend is asked for: rounds end, and the next checkpoint begins.
         var wantsSuspend = false
+        /// Pages that have not come yet are waited for.
+        var wantsPages = false
         /// Why nothing more will come, nil while it may.
         var failure: String?
         /// The first error that libxenguest told of.
@@ -152,6 +154,14 @@ final class SaveSession: Sendable {
     /// Adds what came since the last call.
     func collect(into bitmap: inout PageBitmap) { state.withLock { $0.shadow.collect(into: &bitmap) } }
 
+    /// Whether these pages have come; if not, the next that come signal.
+    func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) -> Bool {
+        state.withLock { state in
+            state.wantsPages = !(state.shadow.hasStatic && state.shadow.hasSeen(pfns))
+            return !state.wantsPages
+        }
+    }
+
     /// Appends the records before the memory.
     func appendStatic(to writer: inout StreamWriter) {
         state.withLock { writer.appendRaw($0.shadow.staticBytes) }
@@ -234,7 +244,7 @@ extension SaveSession {
         private func finish(_ reason: String) {
             let wakes = state.signal { state in
                 state.failure = state.failure ?? state.error ?? reason
-                return state.wantsSuspend
+                return state.wantsSuspend || state.wantsPages
             }
             if wakes { events.signal() }
         }
@@ -257,10 +267,12 @@ extension SaveSession {
         }
 
         private mutating func feed(_ bytes: UnsafeRawBufferPointer) -> String? {
-            let state = state
+            let (state, events) = (state, events)
             return state.signal { state in
                 if state.failure != nil { return "it was ended" }
                 var shadow = state.shadow
+                if state.wantsPages { events.signal() }
+                state.wantsPages = false
                 state.lastSign = Clock.monotonic
                 do throws(StreamError) {
                     try reader.feed(bytes, to: &shadow)
@@ -309,9 +321,9 @@ extension SaveSession {
                 case .policy(_, .some): SaveSession.send(state.wantsSuspend ? 1 : 0, control)
                 case .policy where state.wantsSuspend, .checkpoint where state.wantsSuspend:
                     SaveSession.send(1, control)
-                // PV and PVH have no device model that writes memory.
-                case .deviceModel: SaveSession.send(1, control)
-                case .policy(_, nil), .ready, .checkpoint, .suspend, .postcopy: state.question = question
+                // PV and PVH have no device model that writes memory; a session is there to begin.
+                case .deviceModel, .ready: SaveSession.send(1, control)
+                case .policy(_, nil), .checkpoint, .suspend, .postcopy: state.question = question
                 }
                 wakes = state.wantsSuspend && state.question != nil
                 return nil

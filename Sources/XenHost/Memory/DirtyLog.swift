@@ -47,6 +47,12 @@ final class DirtyLog {
         _ = CXen_log_dirty_off(hypervisor.raw, domain)
     }
 
+    /// Ends tracking, whoever began it: a process that was killed cannot.
+    func stopWhoeverHasIt() {
+        isOn = false
+        _ = CXen_log_dirty_off(hypervisor.raw, domain)
+    }
+
     /// What a reading came to.
     enum Reading: Equatable {
         /// Pages were added.

@@ -16,6 +16,7 @@ struct ProtectCommand: ParsableCommand {
             whole image the guest runs UNPROTECTED, and 'remusd status' says so. When the standby is lost, output is held; \
             after --alone-after the guest goes on alone, and is protected again when the standby returns.
 
+            REMUSD_ENGINE=native|libxenguest chooses the engine where --engine does not.
             REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
 
             EXIT CODES
@@ -84,6 +85,14 @@ struct ProtectCommand: ParsableCommand {
     var unreplicatedDisks: String?
 
     @Option(
+        help: """
+            Who reads a Xen guest's memory and state: remusd itself, or Xen's libxenguest, which costs a copy of the \
+            guest's RAM here and longer pauses (default: REMUSD_ENGINE, else native).
+            """
+    )
+    var engine: EngineChoice?
+
+    @Option(
         help: ArgumentHelp(
             "Write every byte of the stream to a file as well, for 'remusd inspect'.",
             valueName: "file"
@@ -125,6 +134,9 @@ struct ProtectCommand: ParsableCommand {
             )
         }
         if wait != nil, !detach { throw ValidationError("--wait goes with --detach.") }
+        if engine != nil, case .embedded = guest {
+            throw ValidationError("--engine is for Xen's guests: an embedded one has no choice.")
+        }
     }
 
     func run() throws {
@@ -158,7 +170,7 @@ struct ProtectCommand: ParsableCommand {
         let protection: ProtectService
         let guardian: GuardianLease?
         do {
-            protection = try ProtectService(target, options, paths: paths)
+            protection = try ProtectService(target, options(), paths: paths)
             guardian = try GuardianLease.start(
                 for: target,
                 protection,
@@ -168,6 +180,8 @@ struct ProtectCommand: ParsableCommand {
         } catch let error as GuestError {
             throw Console.failure("\(error)", code: Exit.unavailable)
         } catch let error as RecordError {
+            throw Console.failure("\(error)", code: Exit.configuration)
+        } catch let error as ValueError {
             throw Console.failure("\(error)", code: Exit.configuration)
         } catch {
             throw Console.failure("\(error)", code: 1)
@@ -207,7 +221,7 @@ struct ProtectCommand: ParsableCommand {
         }
     }
 
-    private var options: ProtectOptions {
+    private func options() throws -> ProtectOptions {
         var options = ProtectOptions(standby: standby)
         options.settings.interval = interval
         options.settings.maxPause = maxPause
@@ -216,6 +230,7 @@ struct ProtectCommand: ParsableCommand {
         options.settings.aloneAfter = aloneAfter
         options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
         options.tee = tee
+        options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options
     }

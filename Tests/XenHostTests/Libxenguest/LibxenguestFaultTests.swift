@@ -45,6 +45,7 @@ import XenStream
         }
         #expect(!rig.native.isSuspended && !rig.native.isAsked)
         rig.guest.stopDirtyTracking()
+        rig.guest.patience = .seconds(30)
         #expect(try session(rig, script) == script.epochs.count)
         #expect(rig.children.count == 2)
     }
@@ -69,6 +70,7 @@ import XenStream
             #expect(throws: GuestError.self) { try session(rig, script) }
             try rig.guest.resume()
             #expect(!rig.native.isSuspended)
+            rig.guest.patience = .seconds(30)
             #expect(try session(rig, script) == script.epochs.count)
         }
     }
@@ -154,7 +156,10 @@ import XenStream
                 .ask(CXEN_SAVE_READY), .tell("Failed to enable logdirty: 22"), .tell("Save failed"), .die,
             ])
         }
-        let error = #expect(throws: GuestError.self) { try rig.guest.startDirtyTracking() }
+        try rig.guest.startDirtyTracking()
+        let error = #expect(throws: GuestError.self) {
+            try rig.records { try rig.guest.writeStatic(into: &$0) }
+        }
         #expect(error?.reason.contains("Failed to enable logdirty: 22") == true)
     }
 

@@ -66,7 +66,15 @@ import XenStream
         try harvester.startTracking()
         for round in 0..<2 {
             try harvester.beginSync(epoch: 0, whole: round == 0)
-            while case .piece = try harvester.nextSyncStep() { try reader.feed(harvester.bytes, to: &image) }
+            sync: while let step = try harvester.nextSyncStep() {
+                switch step {
+                case .piece: try reader.feed(harvester.bytes, to: &image)
+                case .wait:
+                    _ = Poll.wait(guest.eventDescriptor, milliseconds: 1000)
+                    #expect(guest.ended() == nil)
+                case .done: break sync
+                }
+            }
         }
         for _ in 0..<checkpoints {
             try guest.requestSuspend()

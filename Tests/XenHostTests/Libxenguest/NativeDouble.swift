@@ -57,7 +57,7 @@ final class NativeDouble: SupervisedGuest {
     func endLogDirty() { stops += 1 }
     var isDisturbed = false
     func forgetDisturbance() { isDisturbed = false }
-    var ram = 100
+    lazy var ram = description.pageCount
     func countPages() throws(GuestError) -> Int { ram }
 
     func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError) {
