@@ -169,7 +169,7 @@ private final class FakeHands: GuardianHands {
     @Test func waitsForWhatIsStillDying() throws {
         let dying = Mutex(try? FileLock(at: hands.hold))
         hands.state.withLock { $0.serves = false }
-        let killer = try WorkerThread("killer") { [hands] in
+        let killer = try WorkerThread("killer") {
             usleep(1_500_000)
             dying.withLock { $0 = nil }
         }
