@@ -26,6 +26,7 @@ def lose_primary(kit, guest, primary, standby):
     redis.wait_told(8, seconds=120)
     sequence.wait_told(8, seconds=120)
     primary.power_off()
+    kit.wait_peer_lost(guest.name, standby)
     seconds = kit.activate(guest.name, standby, "--confirm-fenced", primary.name)
     redis.wait_told(8, seconds=120)
     sequence.wait_told(8, seconds=120)

@@ -7,6 +7,9 @@ import SystemSupport
 /// A guardian beside this `remusd protect`: one is started, another when it dies, and it is dismissed at a normal end. The lease
 /// is the pipe over which it is told what it must know.
 package final class GuardianLease: Sendable {
+    /// A process that has lived so long, in nanoseconds, did not fail at its start.
+    private static let steadyAfter: UInt64 = 30_000_000_000
+
     private struct State {
         var pid: Int32 = 0
         var lease: Descriptor?
@@ -48,8 +51,11 @@ package final class GuardianLease: Sendable {
             log: log
         )
         _ = try WorkerThread("steady") {
+            let began = Clock.monotonic
             while !lease.isOver {
-                if protection.status.state == .protected { return lease.steady() }
+                if protection.status.state == .protected || Clock.monotonic - began > Self.steadyAfter {
+                    return lease.steady()
+                }
                 usleep(200_000)
             }
         }
@@ -106,7 +112,7 @@ package final class GuardianLease: Sendable {
     /// The guardian's process number.
     package var pid: Int32 { state.withLock { $0.pid } }
 
-    /// The guest is protected: if this process dies now, that is the first time in a row.
+    /// This process works: if it dies now, that is the first time in a row.
     package func steady() {
         state.withLock {
             guard !$0.isSteady else { return }
