@@ -95,14 +95,18 @@ package final class PrimaryGuardian {
         // Its last word may be in the pipe.
         listen()
         if isDismissed { return .dismissed }
-        let died = Clock.monotonic
+        var died = Clock.monotonic
         log.warning("protect died", metadata: ["pid": "\(protect?.pid ?? 0)"])
         for engine in engines {
             engine.signal(SIGKILL)
             engine.waitForEnd(milliseconds: 1000)
         }
         var outcome: Outcome?
-        while outcome == nil { outcome = act(since: died) }
+        while outcome == nil {
+            outcome = act(since: died)
+            // Of the one that was started meanwhile.
+            died = Clock.monotonic
+        }
         return outcome ?? .givenUp
     }
 
