@@ -112,6 +112,11 @@ package enum ChildProcess {
         }
     }
 
+    /// Takes the exit status of a child whenever it ends, so that it leaves no zombie.
+    package static func reapWhenEnded(_ pid: Int32) {
+        (try? WorkerThread("reap-\(pid)") { reap(pid) })?.detach()
+    }
+
     /// The environment of this process, as `NAME=value`.
     package static var environment: [String] {
         var result: [String] = []

@@ -25,6 +25,13 @@ package enum SmallFile {
         }
     }
 
+    /// Opens a log of one process or more, to be written at its end; made for its owner alone.
+    package static func openLog(_ path: String) throws(SystemError) -> Descriptor {
+        let raw = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard raw >= 0 else { throw SystemError("write \(path)") }
+        return Descriptor(owning: raw)
+    }
+
     /// Replaces the file durably: after a crash at any moment it holds either the old bytes or the new.
     /// Written aside, fsynced, renamed, and the directory fsynced (rename(2), fsync(2)).
     package static func replace(_ path: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError)

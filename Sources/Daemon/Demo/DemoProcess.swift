@@ -13,9 +13,7 @@ final class DemoProcess {
     init(_ name: String, _ arguments: [String], paths: Paths, log: String) throws {
         self.name = name
         self.log = log
-        let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard raw >= 0 else { throw SystemError("write \(log)") }
-        let output = Descriptor(owning: raw)
+        let output = try SmallFile.openLog(log)
         let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
         guard null >= 0 else { throw SystemError("open /dev/null") }
         let input = Descriptor(owning: null)

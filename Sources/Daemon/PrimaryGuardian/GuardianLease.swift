@@ -142,12 +142,10 @@ package final class GuardianLease: Sendable {
 
     private func start() throws(SystemError) -> ProcessHandle {
         let (reading, writing) = try Pipe.create()
-        let raw = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        let errors = raw >= 0 ? Descriptor(owning: raw) : nil
         let pid = try ChildProcess.spawnDetached(
             program,
             arguments,
-            errors: errors,
+            errors: try? SmallFile.openLog(logPath),
             inherited: [GuardianTask.leaseNumber: reading]
         )
         let process = try ProcessHandle(pid: pid)

@@ -98,14 +98,11 @@ private struct XenHands: GuardianHands {
     }
 
     func restart(count: Int) throws -> Int32 {
-        let path = paths.primaryLog(name)
-        let raw = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard raw >= 0 else { throw SystemError("write \(path)") }
         let variable = "\(GuardianTask.restartsVariable)="
         return try ChildProcess.spawnDetached(
             ChildProcess.ownPath,
             task.arguments,
-            errors: Descriptor(owning: raw),
+            errors: SmallFile.openLog(paths.primaryLog(name)),
             environment: ChildProcess.environment.filter { !$0.hasPrefix(variable) } + ["\(variable)\(count)"]
         )
     }

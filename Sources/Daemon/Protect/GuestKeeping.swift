@@ -10,14 +10,12 @@ package enum GuestKeeping {
     static func start(_ guest: FoundGuest, logs folder: String) {
         let log = Logger(label: "protect")
         do throws(SystemError) {
-            let path = "\(folder)/keeper-\(guest.name).log"
-            let raw = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-            guard raw >= 0 else { throw SystemError("write \(path)") }
-            _ = try ChildProcess.spawnDetached(
+            let pid = try ChildProcess.spawnDetached(
                 ChildProcess.ownPath,
                 ["xen-keeper", "--guest", "\(guest.uuid)"],
-                errors: Descriptor(owning: raw)
+                errors: SmallFile.openLog("\(folder)/keeper-\(guest.name).log")
             )
+            ChildProcess.reapWhenEnded(pid)
         } catch {
             log.error(
                 "nobody will see to the guest's on_poweroff, on_reboot and on_crash: \(error)",

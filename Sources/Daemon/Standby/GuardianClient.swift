@@ -144,15 +144,12 @@ final class GuardianClient: Sendable {
     {
         if let found = try reach(path) { return found }
         // Its own log: whoever reads the daemon's output must not wait for the guardian to end.
-        let raw = open(path + ".log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        let errors = raw >= 0 ? Descriptor(owning: raw) : nil
         let pid = try ChildProcess.spawnDetached(
             program,
             ["guardian", "--socket", path],
-            errors: errors
+            errors: try? SmallFile.openLog(path + ".log")
         )
-        // One that dies before this daemon leaves no zombie.
-        (try? WorkerThread("reap-\(pid)") { ChildProcess.reap(pid) })?.detach()
+        ChildProcess.reapWhenEnded(pid)
         for _ in 0..<500 {
             if let found = try reach(path) { return found }
             usleep(10_000)

@@ -120,7 +120,7 @@ package final class EmbeddedActivator: GuestActivator {
             case 1 where byte == UInt8(ascii: "\n"):
                 let text = String(decoding: line, as: UTF8.self)
                 if text.hasPrefix("ready ") {
-                    ChildReaper.watch(pid)
+                    ChildProcess.reapWhenEnded(pid)
                     return ActivatedGuest(address: String(text.dropFirst(6)), guest: EmbeddedProcess(pid))
                 }
                 reason = text.hasPrefix("error ") ? String(text.dropFirst(6)) : "it said: \(text)"
@@ -162,12 +162,4 @@ package struct EmbeddedProcess: RunningGuest {
     }
 
     package var hasEnded: Bool { process?.hasEnded ?? true }
-}
-
-/// Takes the exit status of guests that were started here, so that none stays a zombie.
-private enum ChildReaper {
-    static func watch(_ pid: Int32) {
-        let thread = try? WorkerThread("reap-\(pid)") { ChildProcess.reap(pid) }
-        thread?.detach()
-    }
 }

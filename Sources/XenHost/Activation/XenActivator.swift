@@ -182,7 +182,7 @@ package final class XenActivator: GuestActivator {
             "warm-helper", name, "--socket", socket, "--configuration", effectivePath(name), "--json", json,
         ]
         let pid = try ChildProcess.spawnDetached(executable, arguments, errors: Descriptor(owning: raw))
-        try WorkerThread("reap-\(pid)") { ChildProcess.reap(pid) }.detach()
+        ChildProcess.reapWhenEnded(pid)
     }
 
     /// The helper that an earlier daemon left for this guest.

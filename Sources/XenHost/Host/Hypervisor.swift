@@ -39,6 +39,20 @@ package struct Domain: Equatable, Sendable {
     }
 }
 
+extension GuestEnd {
+    /// What a shutdown with this reason means (xen/include/public/sched.h, SHUTDOWN_*).
+    /// - Returns: nil for one that is no end: the guest is suspended, or was taken away (a negative reason).
+    init?(shutdownReason reason: Int32) {
+        switch reason {
+        case Int32(CXen_POWEROFF): self = .shutdown
+        case Int32(CXen_REBOOT): self = .reboot
+        case Int32(CXen_SUSPEND), ..<0: return nil
+        // Crash, watchdog, and a soft reset, which nobody here can carry out.
+        default: self = .crashed
+        }
+    }
+}
+
 /// Whether and how a domain runs.
 package enum LifeState: Equatable, Sendable {
     case running
@@ -52,14 +66,7 @@ package enum LifeState: Equatable, Sendable {
     case gone
 
     init(_ domain: CXen_domain) {
-        let end: GuestEnd? =
-            switch (domain.is_shut_down, domain.shutdown_reason) {
-            case (false, _), (true, UInt32(CXen_SUSPEND)): nil
-            case (true, UInt32(CXen_POWEROFF)): .shutdown
-            case (true, UInt32(CXen_REBOOT)): .reboot
-            // Crash, watchdog, and a soft reset, which nobody here can carry out.
-            default: .crashed
-            }
+        let end = domain.is_shut_down ? GuestEnd(shutdownReason: Int32(domain.shutdown_reason)) : nil
         if let end {
             self = .ended(end)
         } else if domain.is_dying {

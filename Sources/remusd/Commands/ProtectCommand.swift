@@ -242,13 +242,11 @@ struct ProtectCommand: ParsableCommand {
         let pid: Int32
         let log = paths.primaryLog(name)
         do {
-            let raw = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-            guard raw >= 0 else { throw SystemError("write \(log)") }
             // The command line as it was given, but for what only this process does.
             pid = try ChildProcess.spawnDetached(
                 ChildProcess.ownPath,
                 Self.withoutDetaching(Array(CommandLine.arguments.dropFirst())),
-                errors: Descriptor(owning: raw)
+                errors: SmallFile.openLog(log)
             )
         } catch {
             throw Console.failure("\(error)", code: Exit.configuration)

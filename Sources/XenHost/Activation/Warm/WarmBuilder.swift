@@ -103,16 +103,14 @@ package final class LibxlBuilder: WarmBuilder {
     package func destroy(_ domid: UInt32) { _ = CXen_light_destroy(light.pointer, domid) }
 
     package func accompany(_ domid: UInt32) {
-        let reason = CXen_light_await_end(light.pointer, domid)
-        let actions = EndActions(json: Array(json))
-        switch actions.action(for: reason) {
-        case .nothing: return
-        case .destroy: destroy(domid)
-        case .restart:
-            destroy(domid)
-            // From here on the guest has a monitor of xl's.
-            let xl = XlProgram()
-            try? xl.create(configuration: configuration)
-        }
+        // Suspended: it is being protected or saved, and whoever does that looks after it from here on, as with xl.
+        guard let end = GuestEnd(shutdownReason: CXen_light_await_end(light.pointer, domid)) else { return }
+        let action = GuestEndActions(config: json.dropLast()).action(for: end)
+        guard action.destroys else { return }
+        if action.dumpsCore { try? XlProgram().dumpCore(domid, name: name) }
+        destroy(domid)
+        guard action.restarts else { return }
+        // From here on the guest has a monitor of xl's.
+        try? XlProgram().create(configuration: configuration)
     }
 }
