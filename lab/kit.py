@@ -71,11 +71,14 @@ class Kit:
         """`remusd standby` on a host, listening on the replication link."""
         address = "%s:%d" % (plan.REPLICATION_ADDRESS[host.name], STANDBY_PORT)
         command = ["remusd", "standby", "--listen", address, "--insecure-plaintext"] + list(options)
+
+        def starts():
+            """How often one has become ready; the log is there of those before this one."""
+            return int(host.run("cat %s/standby.log 2>/dev/null | grep -c 'standby ready'" % LOGS, check=False).stdout)
+
+        before = starts()
         pid = self.start(host, "standby", command)
-        self.lab.wait_for(
-            lambda: host.run("grep -q 'standby ready' %s/standby.log" % LOGS, check=False).returncode == 0,
-            30, "remusd standby is ready on %s" % host.name,
-        )
+        self.lab.wait_for(lambda: starts() > before, 30, "remusd standby is ready on %s" % host.name)
         return pid
 
     def protect(self, guest, primary, standby, *options):

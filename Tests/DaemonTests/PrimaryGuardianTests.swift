@@ -144,21 +144,6 @@ private final class FakeHands: GuardianHands {
         ChildProcess.reap(process.pid)
     }
 
-    @Test func waitsForTheEnginesEndToo() throws {
-        let process = try protect()
-        let engine = try protect()
-        say("e")
-        var pid = engine.pid
-        _ = write(keeper.raw, &pid, 4)
-        process.signal(SIGKILL)
-        #expect(process.waitForEnd(milliseconds: 5000))
-        #expect(guardian(process).run() == .restored)
-        #expect(engine.hasEnded)
-        hands.end()
-        ChildProcess.reap(process.pid)
-        ChildProcess.reap(engine.pid)
-    }
-
     @Test func neverActsBesideAnotherProtect() throws {
         let other = try FileLock(at: hands.hold)
         #expect(guardian(nil).run() == .superseded)

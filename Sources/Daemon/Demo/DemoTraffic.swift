@@ -70,11 +70,16 @@ final class DemoTraffic: Sendable {
     private func write(_ start: DemoLedger) -> DemoLedger {
         var ledger = start
         var random = DemoRandom(seed: start.seed &+ UInt64(start.connection) &* 7919)
+        // Microseconds between two tries. They grow: on a slow host clients that hammer at a closed port would take the time
+        // that the activation needs.
+        var pause: UInt32 = 2000
         while current == .write {
             guard let connection = DemoConnection(to: address) else {
-                usleep(3000)
+                usleep(pause)
+                pause = min(pause * 3 / 2, 30_000)
                 continue
             }
+            pause = 2000
             do {
                 try converse(connection, since: Clock.monotonic, &ledger, &random)
             } catch {

@@ -15,7 +15,6 @@ package final class GuardianLease: Sendable {
         var lease: Descriptor?
         /// What a guardian that comes later must be told too.
         var isSteady = false
-        var engine: Int32?
     }
 
     private let program: String
@@ -117,16 +116,7 @@ package final class GuardianLease: Sendable {
         state.withLock {
             guard !$0.isSteady else { return }
             $0.isSteady = true
-            Self.tell($0.lease, [PrimaryGuardian.Word.steady])
-        }
-    }
-
-    /// An engine process that must be dead too before the guardian acts.
-    package func engine(_ pid: Int32) {
-        state.withLock {
-            guard $0.engine != pid else { return }
-            $0.engine = pid
-            Self.tell($0.lease, Self.engineWord(pid))
+            Self.tell($0.lease, PrimaryGuardian.Word.steady)
         }
     }
 
@@ -135,7 +125,7 @@ package final class GuardianLease: Sendable {
         stop.signal()
         thread.withLock { exchange(&$0, with: nil) }?.join()
         let (pid, lease) = state.withLock { ($0.pid, $0.lease) }
-        Self.tell(lease, [PrimaryGuardian.Word.dismiss])
+        Self.tell(lease, PrimaryGuardian.Word.dismiss)
         if let process = try? ProcessHandle(pid: pid), !process.waitForEnd(milliseconds: 2000) { return }
         ChildProcess.reap(pid)
     }
@@ -151,19 +141,15 @@ package final class GuardianLease: Sendable {
         let process = try ProcessHandle(pid: pid)
         state.withLock {
             ($0.pid, $0.lease) = (pid, writing)
-            if $0.isSteady { Self.tell(writing, [PrimaryGuardian.Word.steady]) }
-            if let engine = $0.engine { Self.tell(writing, Self.engineWord(engine)) }
+            if $0.isSteady { Self.tell(writing, PrimaryGuardian.Word.steady) }
         }
         return process
     }
 
-    private static func engineWord(_ pid: Int32) -> [UInt8] {
-        [PrimaryGuardian.Word.engine] + withUnsafeBytes(of: pid) { Array($0) }
-    }
-
     /// A guardian that is gone hears nothing; the next one is told anew.
-    private static func tell(_ lease: Descriptor?, _ bytes: [UInt8]) {
+    private static func tell(_ lease: Descriptor?, _ word: UInt8) {
         guard let lease else { return }
-        _ = write(lease.raw, bytes, bytes.count)
+        var word = word
+        _ = write(lease.raw, &word, 1)
     }
 }

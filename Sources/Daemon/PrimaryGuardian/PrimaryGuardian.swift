@@ -19,8 +19,8 @@ package protocol GuardianHands: Sendable {
     func isServed() -> Bool
 }
 
-/// Watches one `remusd protect` of a Xen guest and acts once it, and every engine process of it, is dead: the guest runs again
-/// at once, and is protected again. While it lives the guardian only watches: there are never two who resume.
+/// Watches one `remusd protect` of a Xen guest and acts once it is dead, and every process of its engine, which hold the guest's
+/// lock with it: the guest runs again at once, and is protected again. While it lives the guardian only watches: there are never two who resume.
 ///
 /// Never touches the guest's output: what is held stays held, so it is safe to resume with an ack unknown.
 package final class PrimaryGuardian {
@@ -40,9 +40,9 @@ package final class PrimaryGuardian {
 
     /// How often protection is tried to be brought back by guardians in a row.
     package static let restartLimit = 3
-    /// What the keeper says over the lease, one byte each; `engine` is followed by a process number, 4 bytes.
+    /// What the keeper says over the lease, one byte each.
     enum Word {
-        static let dismiss: UInt8 = 0x64, steady: UInt8 = 0x73, engine: UInt8 = 0x65
+        static let dismiss: UInt8 = 0x64, steady: UInt8 = 0x73
     }
 
     private let protect: ProcessHandle?
@@ -51,7 +51,6 @@ package final class PrimaryGuardian {
     private let log: Logger
     /// Restarts in a row that never came to a protected guest.
     private var restarts: Int
-    private var engines: [ProcessHandle] = []
     private var isDismissed = false
     private var leaseIsOpen = true
     private let pause: UInt32
@@ -97,10 +96,6 @@ package final class PrimaryGuardian {
         if isDismissed { return .dismissed }
         var died = Clock.monotonic
         log.warning("protect died", metadata: ["pid": "\(protect?.pid ?? 0)"])
-        for engine in engines {
-            engine.signal(SIGKILL)
-            engine.waitForEnd(milliseconds: 1000)
-        }
         var outcome: Outcome?
         while outcome == nil {
             outcome = act(since: died)
@@ -138,11 +133,6 @@ package final class PrimaryGuardian {
             switch word {
             case Word.dismiss: isDismissed = true
             case Word.steady: restarts = 0
-            case Word.engine:
-                var pid: Int32 = 0
-                guard read(lease.raw, &pid, 4) == 4 else { continue }
-                engines.removeAll { $0.hasEnded }
-                if let engine = try? ProcessHandle(pid: pid) { engines.append(engine) }
             default: break
             }
         }

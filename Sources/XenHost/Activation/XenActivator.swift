@@ -10,22 +10,26 @@ package final class XenActivator: GuestActivator {
     private let host: any XenDomains
     private let templates: String
     private let runtimeDirectory: String
+    private let devices: String
     /// What xl made of an effective configuration, by guest: reading one takes xl a while, and a failover should not wait.
     private let read = Mutex<[String: (text: [UInt8], json: [UInt8])]>([:])
 
     /// - Parameters:
     ///   - templates: the folder of the standby's own configurations, each `NAME.cfg`.
     ///   - runtimeDirectory: where the effective configurations are put.
+    ///   - devices: the folder that has an entry for each network device of this host (sysfs, class/net).
     package init(
         templates: String,
         runtimeDirectory: String,
         xl: XlProgram = XlProgram(),
-        host: any XenDomains = LibxlDomains()
+        host: any XenDomains = LibxlDomains(),
+        devices: String = "/sys/class/net"
     ) {
         self.templates = templates
         self.runtimeDirectory = runtimeDirectory
         self.xl = xl
         self.host = host
+        self.devices = devices
     }
 
     /// Whether this host runs under Xen.
@@ -76,6 +80,9 @@ package final class XenActivator: GuestActivator {
                 )
             }
             outlook.obstacles += TemplateCheck(primary: primary, template: template, path: path).mismatches
+            outlook.obstacles += missingBridges(template).map {
+                "\(path) names the bridge \($0), and this host has none"
+            }
             let needed = try host.neededMemory(json) * 1024
             let free = try host.freeMemory() * 1024
             outlook.neededBytes = needed
@@ -91,6 +98,16 @@ package final class XenActivator: GuestActivator {
             outlook.obstacles.append("\(error)")
         }
         return outlook
+    }
+
+    /// Known now, not when a script fails at the end of a build (xl-network-configuration(5), bridge; an Open vSwitch bridge
+    /// may have VLANs behind a dot or a colon).
+    private func missingBridges(_ template: DomainConfiguration) -> [String] {
+        Set(template.interfaces.compactMap(\.bridge)).sorted().filter { bridge in
+            ![bridge, String(bridge.prefix { $0 != "." && $0 != ":" })].contains {
+                access("\(devices)/\($0)", F_OK) == 0
+            }
+        }
     }
 
     package func missingResources(for request: ActivationRequest) -> [String] {

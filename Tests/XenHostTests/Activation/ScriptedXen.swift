@@ -22,6 +22,10 @@ final class ScriptedXen: XenDomains, Sendable {
         try write(Self.json(), "template.json")
         try write("name = 'db'\nmemory = 128\n", "db.cfg")
         try write("", "domains")
+        try FileManager.default.createDirectory(
+            at: folder.appending(path: "net/xenbr0"),
+            withIntermediateDirectories: true
+        )
     }
 
     /// Another test's child may have the file open for writing until it executes its own program (execve(2), ETXTBSY).

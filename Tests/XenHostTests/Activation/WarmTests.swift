@@ -187,7 +187,8 @@ struct WarmTests {
             templates: xen.folder.path,
             runtimeDirectory: xen.folder.path,
             xl: XlProgram(path: xen.path("xl")),
-            host: xen
+            host: xen,
+            devices: xen.path("net")
         )
         let description = GuestDescription(
             name: "db",

@@ -26,7 +26,8 @@ struct XenActivatorTests {
             templates: xen.folder.path,
             runtimeDirectory: xen.folder.path,
             xl: XlProgram(path: xl, limits: XlProgram.Limits(answer: 20, stall: 1, restore: 1)),
-            host: xen
+            host: xen,
+            devices: xen.path("net")
         )
     }
 
@@ -112,6 +113,11 @@ struct XenActivatorTests {
     }
 
     // MARK: What fails
+
+    @Test func aBridgeThatTheHostLacksIsSaidBefore() throws {
+        try FileManager.default.removeItem(atPath: xen.path("net/xenbr0"))
+        #expect(activator.outlook(for: description()).obstacles.contains { $0.contains("bridge xenbr0") })
+    }
 
     @Test func withoutXlOrXenItSaysSo() throws {
         let without = Self.activator(xen, xl: xen.path("nothing"))
