@@ -49,12 +49,8 @@ def the_standby_is_killed_with_two_warm_guests(kit):
         guest.memory()
     for sequence in sequences:
         sequence.wait_told(5, seconds=120)
-    lose_primary(kit, guests[1], kit.alpha, kit.beta)
-    # The other one died with its host too.
-    kit.activate(GUESTS[0], kit.beta, "--confirm-fenced", "alpha")
+    lose_primary(kit, guests, kit.alpha, kit.beta)
     for sequence in sequences:
         sequence.wait_told(5, seconds=120)
         sequence.stop()
-    for guest in guests:
-        guest.memory()
     no_ghost(kit.beta)

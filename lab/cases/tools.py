@@ -56,7 +56,7 @@ def balloon_and_save_and_pause(kit, name):
     assert "p" in guest.state(kit.alpha)["state"], "remusd let a paused guest run"
     kit.alpha.run("xl unpause %s" % name)
     goes_on(kit, name)
-    lose_primary(kit, guest, kit.alpha, kit.beta)
+    lose_primary(kit, [guest], kit.alpha, kit.beta)
 
 
 def reboot(kit, name):
@@ -72,7 +72,7 @@ def reboot(kit, name):
     guest.wait()
     no_ghost(kit.alpha)
     kit.wait_protected(name, kit.alpha, 200)
-    lose_primary(kit, guest, kit.alpha, kit.beta)
+    lose_primary(kit, [guest], kit.alpha, kit.beta)
 
 
 def gone_as_planned(kit, name, end):
