@@ -35,6 +35,8 @@ package enum Log {
 struct StandardErrorLog: LogHandler {
     let component: String
     let journal: Bool
+    /// What goes before each line: on a terminal, what a progress line has left there is erased (ECMA-48, EL).
+    private let prefix = Terminal.isTerminal(STDERR_FILENO) ? "\r\u{1B}[K" : ""
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
     var logLevel: Logger.Level
@@ -57,7 +59,8 @@ struct StandardErrorLog: LogHandler {
         if let error = event.error { all["error"] = "\(error)" }
         let text = LogLine.text(event.level, component: component, message: "\(event.message)", metadata: all)
         var line =
-            journal ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(Timestamp.nowPrecise) \(text)\n"
+            journal
+            ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(prefix)\(Timestamp.nowPrecise) \(text)\n"
         line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }

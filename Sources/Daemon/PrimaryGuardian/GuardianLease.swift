@@ -49,7 +49,7 @@ package final class GuardianLease: Sendable {
             logPath: paths.guardianLog(name),
             log: log
         )
-        _ = try WorkerThread("steady") {
+        try WorkerThread("steady") {
             let began = Clock.monotonic
             while !lease.isOver {
                 if protection.status.state == .protected || Clock.monotonic - began > Self.steadyAfter {
@@ -58,6 +58,7 @@ package final class GuardianLease: Sendable {
                 usleep(200_000)
             }
         }
+        .detach()
         return lease
     }
 

@@ -23,11 +23,9 @@ package struct GuestEndActions: Equatable, Sendable {
 
     /// Reads them out of a configuration as libxl prints it: a key that is missing has libxl's default, "destroy".
     package init(config: [UInt8]) {
-        let scanner = JSONScanner(config)
+        let values = JSONValue(config)
         func action(_ key: String) -> GuestEndAction {
-            guard let value = scanner.value(of: key) else { return .destroy }
-            let text = String(decoding: config[value], as: UTF8.self).filter { $0 != "\"" }
-            return GuestEndAction(rawValue: text) ?? .destroy
+            values?[key]?.string.flatMap { GuestEndAction(rawValue: $0) } ?? .destroy
         }
         poweroff = action("on_poweroff")
         reboot = action("on_reboot")

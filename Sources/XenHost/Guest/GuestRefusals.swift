@@ -52,12 +52,11 @@ package enum GuestRefusals {
 
     /// What only the configuration tells.
     package static func features(named config: [UInt8]) -> [String] {
-        let scanner = JSONScanner(config)
-        func isOn(_ key: String) -> Bool {
-            guard let value = scanner.value(of: key) else { return false }
-            let text = String(decoding: config[value], as: UTF8.self)
-            return text == "\"True\"" || text == "true"
+        let build = JSONValue(config)?["b_info"]
+        // libxl has moved it out of its part for HVM guests (libxl_types.idl, libxl_domain_build_info).
+        let nested = [build?["nested_hvm"], build?["type.hvm"]?["nested_hvm"]].contains {
+            $0 == .bool(true) || $0 == .string("True")
         }
-        return isOn("nested_hvm") ? ["it may run guests of its own, whose state no stream describes"] : []
+        return nested ? ["it may run guests of its own, whose state no stream describes"] : []
     }
 }
