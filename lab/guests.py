@@ -68,6 +68,11 @@ class Running:
             stream.sendall(("exec 2>&1\n%s\nexit\n" % script).encode())
             return _all(stream)
 
+    def tell(self, script, timeout=60):
+        """Has a shell inside the guest do something, and waits for no answer: there may come none, or late."""
+        with self.lab.links.connect(self.plan.address, plan.SHELL_PORT, timeout) as stream:
+            stream.sendall(("%s\nexit\n" % script).encode())
+
     def wait(self, seconds=150):
         """Until its services answer."""
         ports = [plan.SEQUENCE_PORT, plan.SHELL_PORT] + ([plan.REDIS_PORT] if self.plan.redis else [])

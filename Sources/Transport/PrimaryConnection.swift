@@ -41,8 +41,8 @@ package final class PrimaryConnection {
     /// The running epoch's bytes so far on this connection.
     private var epochLength: UInt64 = 0
     private var epochChecksum: UInt32 = 0
-    /// Bytes written to the socket.
-    package private(set) var bytesSent: UInt64 = 0
+    /// Bytes of data frames written to the socket.
+    package private(set) var dataSent: UInt64 = 0
     package private(set) var isConnected = false
 
     /// Begins to connect; `finishConnecting` says how it went once the socket is writable.
@@ -128,11 +128,13 @@ package final class PrimaryConnection {
             }
             if headerLeft > 0 {
                 guard let count = try writeFrame() else { return }
+                dataSent += UInt64(count)
                 let ofHeader = min(count, headerLeft)
                 headerLeft -= ofHeader
                 body = UnsafeRawBufferPointer(rebasing: body[(count - ofHeader)...])
             } else {
                 guard let count = try write(body) else { return }
+                dataSent += UInt64(count)
                 body = UnsafeRawBufferPointer(rebasing: body[count...])
             }
             if headerLeft == 0, body.isEmpty, data.isEmpty, endsEpoch { finishEpoch() }
@@ -153,19 +155,16 @@ package final class PrimaryConnection {
     /// Writes header and body of a data frame in one call.
     private func writeFrame() throws(ConnectionError) -> Int? {
         let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
-        return try counted { () throws(SystemError) in try socket.sendNow(UnsafeRawBufferPointer(rest), body)
+        do throws(SystemError) {
+            return try socket.sendNow(UnsafeRawBufferPointer(rest), body)
+        } catch {
+            throw .system(error)
         }
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(ConnectionError) -> Int? {
-        try counted { () throws(SystemError) in try socket.sendNow(bytes) }
-    }
-
-    private func counted(_ send: () throws(SystemError) -> Int?) throws(ConnectionError) -> Int? {
         do throws(SystemError) {
-            let count = try send()
-            bytesSent += UInt64(count ?? 0)
-            return count
+            return try socket.sendNow(bytes)
         } catch {
             throw .system(error)
         }

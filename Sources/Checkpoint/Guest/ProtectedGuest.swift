@@ -26,11 +26,14 @@ package struct GuestError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What was collected so far is not to be trusted any more: some page may have been written without being known
     /// as dirty. Nothing less than all of memory, in a new session, makes a whole image again.
     package let voidsTracking: Bool
+    /// The guest has only begun to run: what is impossible now will soon be possible.
+    package let isStarting: Bool
 
-    package init(guest: String, reason: String, voidsTracking: Bool = false) {
+    package init(guest: String, reason: String, voidsTracking: Bool = false, isStarting: Bool = false) {
         self.guest = guest
         self.reason = reason
         self.voidsTracking = voidsTracking
+        self.isStarting = isStarting
     }
 
     package var description: String { "guest \(guest): \(reason)" }
@@ -83,6 +86,10 @@ package protocol ProtectedGuest: AnyObject {
         into contents: UnsafeMutableRawPointer
     ) throws(GuestError) -> Int
 
+    /// Whether so much became dirty at once, by no writing of the guest's, that it should be collected and sent while the
+    /// guest runs before it is suspended. Asked before `requestSuspend`.
+    func wantsSweep() throws(GuestError) -> Bool
+
     /// Asks the guest to suspend, and does not wait: a guest may take its time, and the loop has a peer to answer.
     func requestSuspend() throws(GuestError)
     /// What came of the request, nil while the guest still runs. `eventDescriptor` becomes readable when there may be
@@ -113,6 +120,7 @@ package protocol ProtectedGuest: AnyObject {
 
 extension ProtectedGuest {
     package func letGo() {}
+    package func wantsSweep() throws(GuestError) -> Bool { false }
     package func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool { true }
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }

@@ -56,6 +56,10 @@ package enum ProtectEvent: Equatable, Sendable {
     case harvested(HarvestResult)
     case cut
     case resumed
+    /// More of an epoch went to the standby.
+    case epochAdvanced
+    /// Instead of a suspend: so much became dirty at once that it is to be sent while the guest runs.
+    case sweepWanted
     /// The guest may be suspended still.
     case resumeFailed(String)
     case generationStored(UInt64)

@@ -75,6 +75,19 @@ extension ProtectMachine {
         noteStall(now, &effects)
     }
 
+    /// One round of what is dirty, sent while the guest runs and its output is held: which must not take for ever either.
+    private mutating func sweep(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        sentWhileRunning = true
+        if plugClosed { resyncSince = resyncSince ?? now }
+        work = .syncing(round: settings.syncRounds - 1)
+        effects.append(.syncRound(epoch: epoch, whole: false))
+    }
+
+    mutating func sweepWanted(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        guard work == .suspending else { return }
+        if link == .up, ending == nil { sweep(now, &effects) } else { work = .running }
+    }
+
     /// Nothing of this session can be continued: the guest runs on, its output stays held, and a new session begins with
     /// all of memory. An older image is kept until that is whole.
     mutating func trackingLost(
@@ -111,7 +124,7 @@ extension ProtectMachine {
         guard work == .cutting else { return }
         plugClosed = true
         stalledSince = nil
-        cutAt = now
+        movedAt = now
         inFlight = epoch
         epoch += 1
         work = .resuming(thenSend: true)
@@ -126,12 +139,11 @@ extension ProtectMachine {
             guard link == .up else { return }
             standbyMayHaveImage = true
             firstSentAt = now
+            sentAt = now
             effects.append(.sendEpoch(inFlight))
         } else if link == .up, ending == nil {
             // Abandoned: what is dirty is sent while the guest runs, so that the next pause is shorter.
-            sentWhileRunning = true
-            work = .syncing(round: settings.syncRounds - 1)
-            effects.append(.syncRound(epoch: epoch, whole: false))
+            sweep(now, &effects)
         } else {
             work = committed == nil ? .idle : .running
             requeueSentPages(&effects)

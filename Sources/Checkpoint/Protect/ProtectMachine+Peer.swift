@@ -51,7 +51,7 @@ extension ProtectMachine {
             forgetSession(&effects)
             loseLink(.reset("the epoch in flight cannot be repeated"), now, &effects)
         } else if theirs == committed, let inFlight {
-            cutAt = now
+            (movedAt, sentAt) = (now, now)
             firstSentAt = firstSentAt ?? now
             work = .inFlight
             effects.append(.sendEpoch(inFlight))

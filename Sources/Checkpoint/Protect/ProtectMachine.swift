@@ -102,7 +102,10 @@ package struct ProtectMachine {
     var beatNumber: UInt64 = 0
     var nextSuspend = Instant(nanoseconds: 0)
     var suspendedAt = Instant(nanoseconds: 0)
-    var cutAt = Instant(nanoseconds: 0)
+    /// When the epoch in flight was last cut, begun to be sent, or moved on.
+    var movedAt = Instant(nanoseconds: 0)
+    /// When it was handed to this connection.
+    var sentAt = Instant(nanoseconds: 0)
     var lastAck: Instant?
     var lastPassage = Instant(nanoseconds: 0)
 
@@ -138,6 +141,8 @@ package struct ProtectMachine {
         case .harvested(let result): harvested(result, now, &effects)
         case .cut: wasCut(now, &effects)
         case .resumed: resumed(now, &effects)
+        case .epochAdvanced: movedAt = now
+        case .sweepWanted: sweepWanted(now, &effects)
         case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
@@ -171,7 +176,7 @@ package struct ProtectMachine {
         case .up:
             wake = min(wake, nextBeat)
             if maySuspend { wake = min(wake, nextSuspend) }
-            if work == .inFlight { wake = min(wake, cutAt + settings.maxHold) }
+            if work == .inFlight { wake = min(wake, movedAt + settings.maxHold) }
         case .connecting, .handshaking: break
         }
         if let retryResumeAt { wake = min(wake, retryResumeAt) }
@@ -192,9 +197,12 @@ package struct ProtectMachine {
         case .up:
             if now - lastHeard > settings.suspectAfter {
                 loseLink(.silence, now, &effects)
-            } else if work == .inFlight, now - cutAt > settings.maxHold {
+            } else if work == .inFlight, now - movedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)
+            } else if work == .inFlight, now - sentAt > aloneAfter, ending == nil {
+                // It moves, and would hold output for too long: to send it again would take as long again.
+                continueAlone(now, &effects)
             } else if let announcedAt = ending?.announcedAt, now - announcedAt > settings.maxHold {
                 peerFailing = true
                 loseLink(.notAcknowledging, now, &effects)

@@ -26,6 +26,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
     var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
+    /// Of its `dataSent`, as the machine knows it.
+    private var dataSent: UInt64 = 0
     private let stagingMemory: Mapping
     private var harvester: Harvester
     private var tee: StreamTee?
@@ -140,6 +142,7 @@ package final class ProtectEngine: @unchecked Sendable {
             if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
             retryStoreOutdated()
             retryOrder()
+            noteProgress()
             dispatch(.tick)
             pump()
         }
@@ -197,6 +200,13 @@ package final class ProtectEngine: @unchecked Sendable {
     private func dropConnection() {
         connection = nil
         harvester.endSync()
+    }
+
+    /// Tells the machine that more of an epoch has gone to the standby since the last time.
+    private func noteProgress() {
+        guard let connection, connection.dataSent != dataSent else { return }
+        dataSent = connection.dataSent
+        dispatch(.epochAdvanced)
     }
 
     /// Hands over what can be sent next, and writes.
@@ -382,6 +392,7 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func suspend(_ deadline: Instant) {
         do throws(GuestError) {
+            if try guest.wantsSweep() { return events.append(.sweepWanted) }
             try guest.requestSuspend()
             suspendDeadline = deadline
         } catch {

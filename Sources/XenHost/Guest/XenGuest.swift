@@ -22,8 +22,9 @@ package final class XenGuest: ProtectedGuest {
     private let state: any GuestStateReader
     /// Pages to be sent although Xen's bitmap does not have them.
     private var extra: PageBitmap
-    /// How many of the next readings count everything as dirty.
-    private var wholeReadings = 0
+    /// How often everything is still to be collected as dirty, each time while the guest runs, with an epoch in between.
+    private var sweepsOwed = 0
+    private var sweepIsDue = false
     /// Its pages of RAM, as of the last look at all of them.
     private var scannedPages: Int?
     private var isReleased = false
@@ -109,7 +110,7 @@ package final class XenGuest: ProtectedGuest {
     package func startDirtyTracking() throws(GuestError) {
         try dirtyLog.start()
         suspension.trackingRestarted()
-        wholeReadings = 0
+        (sweepsOwed, sweepIsDue) = (0, false)
         extra.removeAll()
     }
 
@@ -119,6 +120,12 @@ package final class XenGuest: ProtectedGuest {
         try requireLife()
         let isSuspended = suspension.isSuspended
         try noticeChanges()
+        if sweepIsDue, isSuspended {
+            throw GuestError(
+                guest: description.name,
+                reason: "its memory target changed; all of its memory is sent first, while it runs"
+            )
+        }
         let reading = try dirtyLog.read(into: &bitmap, isFinal: isSuspended)
         // A Linux that suspends writes: a bitmap without a bit is one that somebody switched off.
         if reading == .lost || suspension.isVoid || isSuspended && reading == .none {
@@ -128,8 +135,9 @@ package final class XenGuest: ProtectedGuest {
                 : "Xen's record of what it wrote is \(reading == .lost ? "incomplete" : "empty: it was switched off")"
             throw GuestError(guest: description.name, reason: reason, voidsTracking: true)
         }
-        if wholeReadings > 0 {
-            wholeReadings -= 1
+        if sweepIsDue {
+            sweepIsDue = false
+            sweepsOwed -= 1
             pages.collectPresent(into: &bitmap)
         }
         if isSuspended { try pages.refresh(bitmap, &extra) }
@@ -156,8 +164,8 @@ package final class XenGuest: ProtectedGuest {
             }
         }
         // A frame that goes and another that comes at the same place, between two looks, would not be seen: a new target
-        // makes everything dirty, in this reading and, since the guest may follow it late, in the next.
-        if targetChanged { wholeReadings = 2 }
+        // makes everything dirty, now and, since the guest may follow it late, once more. A PV guest's own table tells.
+        if targetChanged, now.isHVM { (sweepsOwed, sweepIsDue) = (2, true) }
         if targetChanged || now.pages != scannedPages {
             pages.dropMappings()
             try pages.rescan(total: now.pages, &extra)
@@ -188,6 +196,12 @@ package final class XenGuest: ProtectedGuest {
 
     // MARK: Suspending
 
+    package func wantsSweep() throws(GuestError) -> Bool {
+        try requireLife()
+        try noticeChanges()
+        return sweepIsDue
+    }
+
     package func requestSuspend() throws(GuestError) {
         // While the guest runs and nothing waits for us: what changed without being written is looked for.
         if dirtyLog.isOn { try pages.rescanSlice(&extra) }
@@ -196,7 +210,10 @@ package final class XenGuest: ProtectedGuest {
 
     package func suspendOutcome() throws(GuestError) -> SuspendOutcome? { try suspension.outcome() }
     package func cancelSuspend() { suspension.cancel() }
-    package func resume() throws(GuestError) { try suspension.resume() }
+    package func resume() throws(GuestError) {
+        try suspension.resume()
+        sweepIsDue = sweepsOwed > 0
+    }
 
     // MARK: State
 

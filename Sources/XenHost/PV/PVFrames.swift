@@ -3,6 +3,18 @@ import Checkpoint
 import Glibc
 import XenStream
 
+/// Address space for one page of a guest's, given back, and what is mapped there with it.
+private final class ReservedPage {
+    let base: UnsafeMutableRawPointer
+
+    init?() {
+        guard let base = CXen_reserve(1) else { return nil }
+        self.base = base
+    }
+
+    deinit { CXen_unreserve(base, 1) }
+}
+
 /// A PV guest's frames: its own table from pfns to machine frames as it was read last, and the machine's table back.
 final class PVFrames: FrameTranslation {
     /// What an entry says that has no frame.
@@ -19,9 +31,9 @@ final class PVFrames: FrameTranslation {
 
     private let hypervisor: Hypervisor
     private let domain: UInt32
-    private let sharedInfoPage: UnsafeMutableRawPointer
-    /// One page for a look at any machine frame.
-    private let peephole: UnsafeMutableRawPointer
+    private let sharedInfoPage: ReservedPage
+    /// For a look at any machine frame.
+    private let peephole: ReservedPage
     private let machineTable: UnsafePointer<UInt64>
     private let machineTableBytes: Int
     private var tableFrames: [UInt64] = []
@@ -37,25 +49,26 @@ final class PVFrames: FrameTranslation {
         var width: UInt32 = 0
         try hypervisor.check("ask for its width", CXen_domain_width(hypervisor.raw, domain.id, &width))
         info = width == 8 ? .pv64 : .pv32
-        guard width == 8 || width == 4, let page = CXen_reserve(1), let peephole = CXen_reserve(1) else {
+        guard width == 8 || width == 4, let page = ReservedPage(), let peephole = ReservedPage() else {
             throw GuestError(
                 guest: guest,
                 reason: "its words have \(width) bytes, or there is no address space"
             )
         }
         sharedInfoPage = page
-        sharedInfo = UnsafeRawPointer(page)
+        sharedInfo = UnsafeRawPointer(page.base)
         self.peephole = peephole
         var error: Int32 = 0
         var frame = domain.sharedInfoFrame
-        var code = CXen_map(hypervisor.raw, domain.id, page, 1, &frame, &error)
+        var code = CXen_map(hypervisor.raw, domain.id, page.base, 1, &frame, &error)
         try hypervisor.check("map its shared info", code == 0 ? -error : code)
         let location = P2MLocation(sharedInfo, info)
         pageCount = location.pageCount
         guard pageCount > 0 else {
             throw GuestError(
                 guest: guest,
-                reason: "it has not said yet how many pages it has: it is still starting"
+                reason: "it has not said yet how many pages it has: it is still starting",
+                isStarting: true
             )
         }
         var highest: UInt64 = 0
@@ -79,8 +92,6 @@ final class PVFrames: FrameTranslation {
     }
 
     deinit {
-        CXen_unreserve(sharedInfoPage, 1)
-        CXen_unreserve(peephole, 1)
         CXen_unmap_frame_table(machineTable, machineTableBytes)
         frames.deallocate()
     }
@@ -105,8 +116,8 @@ final class PVFrames: FrameTranslation {
     /// Lets go of all of it: the guest is gone.
     func dropAll() {
         table.dropAll()
-        _ = CXen_unmap(sharedInfoPage, 1)
-        _ = CXen_unmap(peephole, 1)
+        _ = CXen_unmap(sharedInfoPage.base, 1)
+        _ = CXen_unmap(peephole.base, 1)
     }
 
     /// Finds the pages of the table, and reads it whole.
@@ -131,11 +142,11 @@ final class PVFrames: FrameTranslation {
     private func words(of frame: UInt64) throws(GuestError) -> [UInt64] {
         var frame = frame
         var error: Int32 = 0
-        let code = CXen_map(hypervisor.raw, domain, peephole, 1, &frame, &error)
+        let code = CXen_map(hypervisor.raw, domain, peephole.base, 1, &frame, &error)
         try hypervisor.check("map a page of its page tables", code == 0 ? -error : code)
-        defer { _ = CXen_unmap(peephole, 1) }
+        defer { _ = CXen_unmap(peephole.base, 1) }
         return Array(
-            UnsafeRawBufferPointer(start: peephole, count: guestPageSize).bindMemory(to: UInt64.self)
+            UnsafeRawBufferPointer(start: peephole.base, count: guestPageSize).bindMemory(to: UInt64.self)
         )
     }
 

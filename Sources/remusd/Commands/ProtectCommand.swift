@@ -170,7 +170,7 @@ struct ProtectCommand: ParsableCommand {
         let protection: ProtectService
         let guardian: GuardianLease?
         do {
-            protection = try ProtectService(target, options(), paths: paths)
+            protection = try open(target, paths, stopped)
             guardian = try GuardianLease.start(
                 for: target,
                 protection,
@@ -195,6 +195,19 @@ struct ProtectCommand: ParsableCommand {
             return (result, protection.text(of: result))
         } catch {
             throw Console.failure("\(error)", code: Exit.unavailable)
+        }
+    }
+
+    /// Takes hold of the guest; one that has only begun to run is waited for, for a minute.
+    private func open(_ target: GuestTarget, _ paths: Paths, _ stopped: Latch) throws -> ProtectService {
+        let deadline = Clock.monotonic + 60_000_000_000
+        while true {
+            do {
+                return try ProtectService(target, options(), paths: paths)
+            } catch let error as GuestError where error.isStarting && Clock.monotonic < deadline {
+                guard !stopped.isSet else { throw error }
+                usleep(500_000)
+            }
         }
     }
 

@@ -207,6 +207,12 @@ final class PrimaryUnderTest {
         dispatch(.suspendFinished(answer))
     }
 
+    /// The guest asks for a sweep instead of suspending.
+    func wantsSweep() {
+        asksToSuspend = false
+        dispatch(.sweepWanted)
+    }
+
     /// A suspend that comes although nobody waits for it any more.
     func suspendsTooLate() {
         asksToSuspend = false
