@@ -6,7 +6,8 @@ package struct ProtectSettings: Equatable, Sendable {
     package var maxPause: TimeSpan = .milliseconds(500)
     /// Longest time a guest may take to follow a suspend request.
     package var suspendTimeout: TimeSpan = .seconds(1)
-    /// Longest time from a cut to its acknowledgement; then the peer counts as failing.
+    /// Longest time from a cut, or from the last of an epoch that the peer took, to more of that or its acknowledgement; then
+    /// the peer counts as failing. In all, an epoch may take `aloneAfter`.
     package var maxHold: TimeSpan = .seconds(2)
     /// Time without a heartbeat after which the primary, with nobody to ask, goes on alone.
     package var aloneAfter: TimeSpan = .seconds(10)

@@ -56,7 +56,10 @@ struct ProtectCommand: ParsableCommand {
     var maxPause: TimeSpan = .milliseconds(500)
 
     @Option(
-        help: "Longest wait for the standby's acknowledgement; then it counts as failing (default: 2s).",
+        help: """
+            Longest wait for the standby to take more of a checkpoint, or to acknowledge it; then it counts as failing \
+            (default: 2s).
+            """,
         transform: TimeSpan.argument
     )
     var maxHold: TimeSpan = .seconds(2)
