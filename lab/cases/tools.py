@@ -69,7 +69,7 @@ def reboot(kit, name):
         return state and state["domid"] != before
 
     kit.lab.wait_for(anew, 120, "%s has another domid after its reboot" % name)
-    guest.wait()
+    guest.wait(300)  # It boots while it is being synced, both on one slow processor.
     no_ghost(kit.alpha)
     kit.wait_protected(name, kit.alpha, 200)
     lose_primary(kit, [guest], kit.alpha, kit.beta)
