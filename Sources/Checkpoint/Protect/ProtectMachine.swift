@@ -192,8 +192,16 @@ package struct ProtectMachine {
         switch link {
         case .down(let retryAt):
             if now >= retryAt, mayConnect, !inPause { connect(now, &effects) }
-        case .connecting(let since), .handshaking(let since):
-            if now - since > settings.handshakeTimeout { loseLink(.handshakeTimeout, now, &effects) }
+        case .connecting(let since):
+            if now - since > settings.connectTimeout {
+                loseLink(.connectFailed("the standby's host does not answer"), now, &effects)
+            }
+        case .handshaking(let since):
+            // It may have to find room for the image first, and a domain. Asking again would make it begin again; but the
+            // time to go alone runs meanwhile, and what was asked may be lost.
+            if now - since > max(settings.connectTimeout, aloneAfter.percent(50)) {
+                loseLink(.handshakeTimeout, now, &effects)
+            }
         case .up:
             if now - lastHeard > settings.suspectAfter {
                 loseLink(.silence, now, &effects)

@@ -16,6 +16,16 @@ import Testing
         #expect(primary.visible < primary.output || primary.plug.holds)
     }
 
+    /// To ask again would make it begin again.
+    @Test func aStandbyThatTakesTimeToAnswerIsWaitedFor() {
+        let primary = PrimaryUnderTest()
+        primary.connect()
+        primary.run(.milliseconds(4_900))
+        #expect(primary.attempts == 1 && primary.state == .connecting)
+        primary.hear(Sample.welcome())
+        #expect(primary.state == .syncing)
+    }
+
     @Test func outputLeavesWithItsEpochOnly() {
         let primary = PrimaryUnderTest.protected()
         primary.runUntilSent(1)
