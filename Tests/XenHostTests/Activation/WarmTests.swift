@@ -167,6 +167,20 @@ struct WarmTests {
         #expect(throws: GuestError.self) { try connect() }
     }
 
+    /// libxl destroys a domain in a child of its own: killed in the middle of that, it would leave the domain behind.
+    @Test func givingUpEndsNoChildButTheReaderOfTheStream() throws {
+        let reader = xen.path("libxl-save-helper")
+        try FileManager.default.createSymbolicLink(atPath: reader, withDestinationPath: "/bin/sleep")
+        let reading = try ProcessHandle(pid: try ChildProcess.spawn(reader, ["100"]))
+        let destroying = try ProcessHandle(pid: try ChildProcess.spawn("/bin/sleep", ["100"]))
+        LibxlBuilder.endStreamReaders()
+        #expect(reading.waitForEnd(milliseconds: 10_000))
+        #expect(!destroying.hasEnded)
+        destroying.signal(SIGKILL)
+        #expect(destroying.waitForEnd(milliseconds: 10_000))
+        for process in [reading, destroying] { ChildProcess.reap(process.pid) }
+    }
+
     @Test func aDeadHelpersDomainIsCleared() throws {
         try xen.write("", "warm-db.sock")
         try xen.write("7", "named-db--incoming")

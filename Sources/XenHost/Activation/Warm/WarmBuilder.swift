@@ -60,11 +60,19 @@ package final class LibxlBuilder: WarmBuilder {
         return domid
     }
 
-    /// Ends libxl's own children: the one that reads the stream, above all. libxl then destroys the domain.
-    package func abort() {
-        for task in Self.numbers(in: "/proc/self/task") {
+    /// Ends libxl's child that reads the stream; libxl then destroys the domain.
+    package func abort() { Self.endStreamReaders() }
+
+    /// Ends this process's children that are libxl's `libxl-save-helper`, and no others: libxl destroys a domain in a child as
+    /// well, and one that is killed in the middle of that leaves it behind without a name, for ever.
+    package static func endStreamReaders() {
+        for task in numbers(in: "/proc/self/task") {
             let children = SmallFile.read("/proc/self/task/\(task)/children") ?? ""
-            for pid in children.split(separator: " ").compactMap({ Int32($0) }) { kill(pid, SIGKILL) }
+            for pid in children.split(separator: " ").compactMap({ Int32($0) }) {
+                // Its first 15 bytes are what the kernel keeps (proc(5), comm).
+                let name = SmallFile.read("/proc/\(pid)/comm") ?? ""
+                if name.hasPrefix("libxl-save-help") { kill(pid, SIGKILL) }
+            }
         }
     }
 
