@@ -100,6 +100,11 @@ int CXen_domain_resume(CXen *xen, uint32_t domid) {
     return X.xc_domain_resume(xen->control, domid, 1) ? CXen_errno() : 0;
 }
 
+int CXen_domain_suspend(CXen *xen, uint32_t domid) {
+    errno = 0;
+    return X.xc_domain_shutdown(xen->control, domid, CXen_SUSPEND) ? CXen_errno() : 0;
+}
+
 int CXen_domain_destroy(CXen *xen, uint32_t domid) {
     errno = 0;
     return X.xc_domain_destroy(xen->control, domid) ? CXen_errno() : 0;

@@ -9,6 +9,8 @@ private final class MemoryGuest: ProtectedGuest {
     var pages: [[UInt8]]
     var written: Set<Int> = []
     var failsToCopy = false
+    /// The state of its device model, if it has one.
+    var devices: [UInt8]?
     /// Pages that can be had: all below this, and nothing at all while it is nil.
     var available: Int? = .max
     let eventDescriptor: Int32 = -1
@@ -79,6 +81,13 @@ private final class MemoryGuest: ProtectedGuest {
             writer.appendHVMContext(typecode: 0xE201, payload: UnsafeRawBufferPointer(payload))
         }
     }
+
+    func writeDeviceModel(into writer: inout StreamWriter) {
+        guard let devices else { return }
+        let keys = Array("physmap/0/size\u{0}800000\u{0}".utf8)
+        keys.withUnsafeBytes { writer.appendEmulator(.emulatorXenstoreData, content: $0) }
+        devices.withUnsafeBytes { writer.appendEmulator(.emulatorContext, content: $0) }
+    }
 }
 
 /// From a guest's memory to the standby's: what the harvester stages is what the assembler takes.
@@ -126,6 +135,29 @@ private final class MemoryGuest: ProtectedGuest {
             for pfn in guest.pages.indices {
                 #expect(Array(standby.image.page(pfn)) == guest.pages[pfn], "page \(pfn)")
             }
+        }
+    }
+
+    @Test func theDeviceModelsStateIsInEachEpochAndInTheImage() throws {
+        let pair = try Pair(pages: 8)
+        for number in 1...3 as ClosedRange<UInt8> {
+            let devices = [UInt8](repeating: number, count: 1001)
+            pair.guest.devices = devices
+            pair.guest.write(Int(number), number)
+            if number == 1 {
+                try pair.harvester.startTracking()
+                try pair.sync(0, whole: true)
+            }
+            #expect(try pair.checkpoint(UInt64(number) - 1) == .whole(pages: number == 1 ? 0 : 1))
+            // EMULATOR_XENSTORE_DATA, then EMULATOR_CONTEXT: header, id and index, content.
+            let records = Array(pair.standby.image.emulator)
+            #expect(records.starts(with: [2, 0, 0, 0]))
+            #expect(
+                records.suffix(8 + 8 + 1001 + 7).starts(with: [
+                    3, 0, 0, 0, 0xF1, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+                ])
+            )
+            #expect(records.dropLast(7).suffix(1001) == devices[...])
         }
     }
 

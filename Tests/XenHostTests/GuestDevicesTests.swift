@@ -28,6 +28,12 @@ import XenHost
         #expect(devices.refusals(accepted: []).isEmpty)
     }
 
+    @Test func anEmulatedCardHasATapToo() {
+        #expect(devices().cards.map(\.isEmulated) == [false])
+        let emulated = devices(["/local/domain/0/backend/vif/5/0/type": "vif_ioemu"])
+        #expect(emulated.cards.map(\.isEmulated) == [true])
+    }
+
     @Test func aWritableDiskWantsToBeNamed() {
         let devices = devices(disk)
         #expect(devices.disks.map(\.name) == ["xvda"])

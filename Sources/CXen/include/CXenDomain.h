@@ -46,6 +46,8 @@ int CXen_domain_list(CXen *xen, uint32_t first, CXen_domain *domains, int count)
 
 /// Lets a suspended guest run on as if the suspend had been cancelled (xc_domain_resume, fast).
 int CXen_domain_resume(CXen *xen, uint32_t domid);
+/// Suspends a guest without asking it: its vcpus stop where they are (xc_domain_shutdown).
+int CXen_domain_suspend(CXen *xen, uint32_t domid);
 /// Takes a domain away for good.
 int CXen_domain_destroy(CXen *xen, uint32_t domid);
 /// Whose event channel Xen signals on suspend; 0 for nobody's.

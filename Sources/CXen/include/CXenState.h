@@ -15,6 +15,9 @@ int CXen_tsc_info(CXen *xen, uint32_t domid, uint32_t *mode, uint64_t *nanosecon
 long CXen_hvm_context_size(CXen *xen, uint32_t domid);
 /// Returns the bytes written, or a negative errno value; -ENOSPC if there are more.
 long CXen_hvm_context(CXen *xen, uint32_t domid, void *memory, size_t size);
+/// Parameters that are asked for by name (xen/hvm/params.h): an interrupt by which drivers for Xen are called, and whether
+/// the guest sleeps.
+enum { CXen_CALLBACK_IRQ = 0, CXen_ACPI_S_STATE = 14 };
 int CXen_hvm_param(CXen *xen, uint32_t domid, uint32_t index, uint64_t *value);
 
 /// The most entries a policy has: leaves of 24 bytes (leaf, subleaf, eax, ebx, ecx, edx), MSRs of 16 (index, flags, value).

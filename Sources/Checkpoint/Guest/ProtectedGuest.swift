@@ -107,7 +107,11 @@ package protocol ProtectedGuest: AnyObject {
     /// Appends the state records of this checkpoint (TSC info, HVM params and context, or the vcpus). Suspended only.
     func writeState(into writer: inout StreamWriter) throws(GuestError)
 
-    /// An upper bound, in bytes, for what `writeStatic` or `writeState` append.
+    /// Appends the libxl records of this checkpoint's device model, which come between CHECKPOINT and CHECKPOINT_END: in each
+    /// checkpoint of a guest that has one, in none of another. Suspended only.
+    func writeDeviceModel(into writer: inout StreamWriter) throws(GuestError)
+
+    /// An upper bound, in bytes, for what `writeStatic`, or `writeState` and `writeDeviceModel` together, append.
     var stateCapacity: Int { get }
 
     /// Lets a suspended guest run on; a running one is left alone.
@@ -125,6 +129,7 @@ extension ProtectedGuest {
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }
     package var suspendedSince: Instant? { nil }
+    package func writeDeviceModel(into writer: inout StreamWriter) throws(GuestError) {}
 }
 
 /// What holds a guest's output until its epoch is committed (design, "A packet").

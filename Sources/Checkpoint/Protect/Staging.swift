@@ -113,6 +113,7 @@ package struct Staging: ~Copyable {
         try guest.writeState(into: &writer)
         let empty = UnsafeRawBufferPointer(start: nil, count: 0)
         writer.appendRecord(LibxcRecordType.checkpoint, body: empty)
+        try guest.writeDeviceModel(into: &writer)
         writer.appendRecord(LibxlRecordType.checkpointEnd, body: empty)
     }
 }

@@ -1,5 +1,6 @@
 import Checkpoint
 import EmbeddedHost
+import Glibc
 import NetBuffer
 import SystemSupport
 import XenHost
@@ -18,6 +19,8 @@ struct OpenedGuest {
     var lock: FileLock?
     /// What is not protected although the guest is, for people.
     var caveats: [String] = []
+    /// What the log is to say of it from the start.
+    var warnings: [String] = []
 
     /// Takes hold of a guest that runs here, without touching its work.
     init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
@@ -39,7 +42,18 @@ struct OpenedGuest {
             let disks = options.unreplicatedDisks
             let devices = try GuestRefusals.check(found, config: config, accepted: disks)
             try XenRecovery.repair(domain: found.domain, uuid: found.uuid, patience: 0)
-            let native = try XenGuest(found, config: config)
+            let native = try XenGuest(found, config: config, maxPause: options.settings.maxPause)
+            if native.hasDeviceModel {
+                guard options.engine == .native else {
+                    throw GuestError(
+                        guest: found.name,
+                        reason: "it is an HVM guest with a device model: only --engine native protects it"
+                    )
+                }
+                warnings.append(
+                    "HVM guests with a device model have never been protected on real Xen: this one may be lost, or end, by it"
+                )
+            }
             guest =
                 switch options.engine {
                 case .native: native
@@ -48,13 +62,20 @@ struct OpenedGuest {
                 }
             engine = options.engine
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
-            let ports = devices.cards.map { GuestPort(interface: $0.interface, device: $0.device) }
+            let ports = devices.cards.flatMap { Self.ports(of: $0) }
             output =
                 ports.isEmpty
                 ? NoOutput() : try NetworkPlug(guest: found.name, domain: found.domain, ports: ports)
             tracking = "log-dirty"
             GuestKeeping.start(found, logs: paths.runtime)
         }
+    }
+
+    /// The interfaces of a network card: its vif and, while an emulated card is plugged in, that one's tap.
+    private static func ports(of card: GuestDevices.Card) -> [GuestPort] {
+        let vif = GuestPort(interface: card.interface, device: card.device)
+        let tap = GuestPort(interface: card.interface + "-emu", device: card.device, isEmulated: true)
+        return card.isEmulated && if_nametoindex(tap.interface) != 0 ? [vif, tap] : [vif]
     }
 }
 

@@ -36,6 +36,7 @@ package final class ProtectService: Sendable {
         tracking = opened.tracking
         reader = opened.engine
         caveats = opened.caveats
+        for warning in opened.warnings { log.warning("\(warning)") }
         lock = Mutex(opened.lock)
         uuid = description.uuid
         address = description.address

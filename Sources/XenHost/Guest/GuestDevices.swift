@@ -18,6 +18,9 @@ package struct GuestDevices: Equatable, Sendable {
         package let backend: UInt32
         /// Its interface in that domain: `vif5.0`, or what the configuration names.
         package let interface: String
+        /// It is an emulated card too, until the guest's drivers for Xen unplug that, with a tap named `interface` and `-emu`
+        /// (libxl_nic.c: `type` in the backend's directory).
+        package let isEmulated: Bool
     }
 
     package private(set) var disks: [Disk] = []
@@ -41,7 +44,13 @@ package struct GuestDevices: Equatable, Sendable {
                     let mac = store.read("\(backend)/mac") ?? ""
                     let name = store.read("\(backend)/vifname") ?? "vif\(domain).\(device)"
                     cards.append(
-                        Card(device: Int(device) ?? -1, mac: mac, backend: owner, interface: name)
+                        Card(
+                            device: Int(device) ?? -1,
+                            mac: mac,
+                            backend: owner,
+                            interface: name,
+                            isEmulated: store.read("\(backend)/type") == "vif_ioemu"
+                        )
                     )
                 // The first console, and a screen and keyboard, are stateless: a new one takes over.
                 case "console" where device == "0", "vfb", "vkbd": break

@@ -8,7 +8,7 @@ import SystemSupport
 ///
 /// Readiness: a watch in xenstore, the event channel and, since a suspend that Xen signals elsewhere is not seen there, a
 /// timer while a request is on its way.
-final class GuestSuspension {
+final class GuestSuspension: DomainSuspension {
     /// Tokens of the watches.
     private enum Token {
         static let shutdown: UInt8 = 0x73, release: UInt8 = 0x72, target: UInt8 = 0x74
@@ -28,6 +28,8 @@ final class GuestSuspension {
     private let store: Xenstore
     private let domain: UInt32
     private let shutdownPath: String
+    /// It has a device model: a guest without drivers for Xen is suspended by Xen itself.
+    private let isEmulated: Bool
     private let channel: OpaquePointer?
     private let channelDescriptor: Descriptor?
     private let storeDescriptor: Descriptor
@@ -44,10 +46,16 @@ final class GuestSuspension {
     private var lastLook: UInt64 = 0
     private(set) var end: GuestEnd?
 
-    init(_ hypervisor: Hypervisor, _ store: Xenstore, domain: UInt32) throws(GuestError) {
+    init(
+        _ hypervisor: Hypervisor,
+        _ store: Xenstore,
+        domain: UInt32,
+        isEmulated: Bool = false
+    ) throws(GuestError) {
         self.hypervisor = hypervisor
         self.store = store
         self.domain = domain
+        self.isEmulated = isEmulated
         shutdownPath = "/local/domain/\(domain)/control/shutdown"
         let guest = hypervisor.guest
         channel = try Self.openChannel(hypervisor, store, domain)
@@ -196,7 +204,9 @@ final class GuestSuspension {
 
     private func ask() throws(GuestError) {
         writes = 0
-        if let channel {
+        if try !answersRequests() {
+            try hypervisor.check("suspend it", CXen_domain_suspend(hypervisor.raw, domain))
+        } else if let channel {
             CXen_channel_drain(channel)
             try hypervisor.check("signal its suspend event channel", CXen_channel_notify(channel))
         } else if try !store.exchange(shutdownPath, from: "", to: "suspend") {
@@ -212,6 +222,22 @@ final class GuestSuspension {
             }
         }
         machine.asked()
+    }
+
+    /// Whether the guest itself suspends when it is asked to: not without drivers for Xen (no callback interrupt), nor asleep
+    /// (xen-operations.md, section 3).
+    private func answersRequests() throws(GuestError) -> Bool {
+        guard isEmulated else { return true }
+        func parameter(_ index: UInt32) throws(GuestError) -> UInt64 {
+            var value: UInt64 = 0
+            try hypervisor.check(
+                "read its HVM parameter \(index)",
+                CXen_hvm_param(hypervisor.raw, domain, index, &value)
+            )
+            return value
+        }
+        guard try parameter(UInt32(CXen_CALLBACK_IRQ)) != 0 else { return false }
+        return try parameter(UInt32(CXen_ACPI_S_STATE)) == 0
     }
 
     func outcome() throws(GuestError) -> SuspendOutcome? {

@@ -18,6 +18,12 @@ package final class XenGuest: ProtectedGuest {
     let hypervisor: Hypervisor
     let suspension: GuestSuspension
     let dirtyLog: DirtyLog
+    private let store: Xenstore
+    /// Of an HVM guest; a PVH guest has none.
+    private let deviceModel: DeviceModel?
+    private var deviceLogIsOn = false
+    /// The same suspending, with the device model.
+    private let together: HVMSuspension?
     private let pages: any GuestPages
     private let state: any GuestStateReader
     /// Pages to be sent although Xen's bitmap does not have them.
@@ -30,8 +36,9 @@ package final class XenGuest: ProtectedGuest {
     private var isReleased = false
 
     /// Takes hold of a guest that runs here, without touching its work.
+    /// - Parameter maxPause: how long a device model may take, in a pause, for its state.
     /// - Throws: if it cannot be protected, with the reason.
-    package init(_ found: FoundGuest, config: [UInt8]) throws(GuestError) {
+    package init(_ found: FoundGuest, config: [UInt8], maxPause: TimeSpan) throws(GuestError) {
         let hypervisor = try Hypervisor(for: found.name)
         let store = try Xenstore(for: found.name)
         guard let domain = try hypervisor.domain(found.domain), domain.uuid == found.uuid else {
@@ -39,13 +46,9 @@ package final class XenGuest: ProtectedGuest {
         }
         self.hypervisor = hypervisor
         self.domain = domain.id
+        self.store = store
+        deviceModel = try DeviceModel.find(for: found.name, domain, store)
         if domain.isHVM {
-            guard store.read("/libxl/\(domain.id)/type") == "pvh" else {
-                throw GuestError(
-                    guest: found.name,
-                    reason: "it is an HVM guest with a device model, whose state is not replicated yet"
-                )
-            }
             var frames: UInt64 = 0
             try hypervisor.check(
                 "ask how many frames it has",
@@ -63,7 +66,16 @@ package final class XenGuest: ProtectedGuest {
         // Some more: special pages, and such as went and are due all the same.
         ramPages = min(pageCount, max(domain.pages, mostKiB / 4) + 1024)
         dirtyLog = try DirtyLog(hypervisor, domain: domain.id, pageCount: pageCount)
-        suspension = try GuestSuspension(hypervisor, store, domain: domain.id)
+        suspension = try GuestSuspension(
+            hypervisor,
+            store,
+            domain: domain.id,
+            isEmulated: deviceModel != nil
+        )
+        together =
+            if let deviceModel {
+                try HVMSuspension(suspension, deviceModel, guest: found.name, maxPause: maxPause)
+            } else { nil }
         extra = PageBitmap(pageCount: pageCount)
         description = GuestDescription(
             name: found.name,
@@ -82,17 +94,23 @@ package final class XenGuest: ProtectedGuest {
     package func letGo() {
         guard !isReleased else { return }
         isReleased = true
-        suspension.settle(within: 5_000_000_000)
-        dirtyLog.stop()
+        whole.settle(within: 5_000_000_000)
+        stopDirtyTracking()
         pages.dropAll()
     }
 
+    /// All of the guest that is suspended and goes on together.
+    private var whole: any DomainSuspension { together ?? suspension }
+
+    /// Whether it has a device model.
+    package var hasDeviceModel: Bool { deviceModel != nil }
+
     // MARK: Ends
 
-    package var eventDescriptor: Int32 { suspension.eventDescriptor }
+    package var eventDescriptor: Int32 { whole.eventDescriptor }
 
     package func ended() -> GuestEnd? {
-        guard let end = suspension.checkEnd() else { return nil }
+        guard let end = whole.checkEnd() else { return nil }
         // What is mapped would keep a dead domain's memory, and its name, from going.
         pages.dropAll()
         return end
@@ -108,16 +126,24 @@ package final class XenGuest: ProtectedGuest {
     // MARK: Dirty pages
 
     package func startDirtyTracking() throws(GuestError) {
+        // The device model first: what it writes before Xen's log is on is sent with everything else.
+        try deviceModel?.logWrites(of: description.name)
+        deviceLogIsOn = deviceModel != nil
         try dirtyLog.start()
         suspension.trackingRestarted()
         (sweepsOwed, sweepIsDue) = (0, false)
         extra.removeAll()
     }
 
-    package func stopDirtyTracking() { dirtyLog.stop() }
+    package func stopDirtyTracking() {
+        dirtyLog.stop()
+        if deviceLogIsOn { deviceModel?.endLog() }
+        deviceLogIsOn = false
+    }
 
     package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) {
         try requireLife()
+        try together?.requireSaved()
         let isSuspended = suspension.isSuspended
         try noticeChanges()
         if sweepIsDue, isSuspended {
@@ -205,19 +231,22 @@ package final class XenGuest: ProtectedGuest {
     package func requestSuspend() throws(GuestError) {
         // While the guest runs and nothing waits for us: what changed without being written is looked for.
         if dirtyLog.isOn { try pages.rescanSlice(&extra) }
-        try suspension.request()
+        try whole.request()
     }
 
-    package func suspendOutcome() throws(GuestError) -> SuspendOutcome? { try suspension.outcome() }
-    package func cancelSuspend() { suspension.cancel() }
+    package func suspendOutcome() throws(GuestError) -> SuspendOutcome? { try whole.outcome() }
+    package func cancelSuspend() { whole.cancel() }
     package func resume() throws(GuestError) {
-        try suspension.resume()
+        try whole.resume()
         sweepIsDue = sweepsOwed > 0
     }
+    package var suspendedSince: Instant? { together?.suspendedSince }
 
     // MARK: State
 
-    package var stateCapacity: Int { state.capacity }
+    package var stateCapacity: Int {
+        state.capacity + (deviceModel == nil ? 0 : DeviceModel.longestState + 2 * DeviceModelKeys.longest)
+    }
 
     package func writeStatic(into writer: inout StreamWriter) throws(GuestError) {
         try state.writeStatic(into: &writer)
@@ -233,5 +262,19 @@ package final class XenGuest: ProtectedGuest {
                 reason: "somebody else resumed it while it was being copied"
             )
         }
+    }
+
+    package func writeDeviceModel(into writer: inout StreamWriter) throws(GuestError) {
+        guard let deviceModel else { return }
+        guard let keys = DeviceModelKeys.content(of: domain, store) else {
+            throw GuestError(
+                guest: description.name,
+                reason: "its device model has more in xenstore than \(DeviceModelKeys.longest) bytes"
+            )
+        }
+        if !keys.isEmpty {
+            keys.withUnsafeBytes { writer.appendEmulator(.emulatorXenstoreData, content: $0) }
+        }
+        writer.appendEmulator(.emulatorContext, content: deviceModel.state)
     }
 }

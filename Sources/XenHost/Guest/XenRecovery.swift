@@ -3,14 +3,14 @@ import Checkpoint
 import Glibc
 import SystemSupport
 
-/// Undoes what a process that protected a guest may have left behind: a suspended guest, a request to suspend, log-dirty, a
-/// subscription. Knows nothing but the domain; touches no output.
+/// Undoes what a process that protected a guest may have left behind: a suspended guest, devices that are
+/// stopped, a request to suspend, log-dirty, a subscription. Knows nothing but the domain; touches no output.
 package enum XenRecovery {
     /// What was found.
     package enum Finding: Equatable, Sendable {
         /// It ran, and no request was on its way.
         case clean
-        /// It was suspended, or about to suspend, and runs now.
+        /// It was suspended, or about to suspend, or its devices were stopped, and runs now.
         case resumed
         /// A request was withdrawn before the guest had read it.
         case withdrawn
@@ -37,6 +37,9 @@ package enum XenRecovery {
         var finding = Finding.clean
         let path = "/local/domain/\(domain)/control/shutdown"
         let deadline = Clock.monotonic + patience
+        // Before the vcpus, which read ones from devices that are stopped.
+        let model = found.isHVM ? DeviceModel.known(of: domain, store) : nil
+        if model?.recover(until: Clock.monotonic + 1_000_000_000) == true { finding = .resumed }
         // What suspends once more after a resume was asked to by nobody who lives.
         if try resumeIfSuspended(hypervisor, store, domain) { finding = .resumed }
         if (try? store.exchange(path, from: "suspend", to: "")) == true {
@@ -56,6 +59,7 @@ package enum XenRecovery {
         )
         // Off already is as good.
         _ = CXen_log_dirty_off(hypervisor.raw, domain)
+        model?.endLog()
         return finding
     }
 
