@@ -188,6 +188,20 @@ struct XlPeerTests {
         #expect(!hasStarted && keeper() == nil)
     }
 
+    @Test(arguments: [
+        (["web1", "--peer", "xl", "--to", "beta"], "add --unsafe-peer"),
+        (["web1", "--unsafe-peer", "--to", "127.0.0.1:1"], "go with --peer xl"),
+        (["web1", "--peer-command", "ssh", "--to", "127.0.0.1:1"], "go with --peer xl"),
+        (["embedded:web1", "--peer", "xl", "--unsafe-peer", "--to", "beta"], "for Xen's guests"),
+        (["web1", "--peer", "xl", "--unsafe-peer", "--to=-oProxyCommand=x"], "name a host"),
+        (["web1", "--to", "beta"], "write it like 127.0.0.1:7070"),
+    ])
+    func aPeerIsUnsafeOnlyWhereItIsSaid(arguments: [String], says: String) throws {
+        let result = try Program(directory: directory).run(["protect"] + arguments)
+        #expect(result.exitCode == 64)
+        #expect(result.error.replacing("\n", with: " ").contains(says), "\(result.error)")
+    }
+
     @Test func anEarlierOneGoesFirst() throws {
         do {
             let primary = try begin()

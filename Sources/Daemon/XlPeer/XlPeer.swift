@@ -30,7 +30,7 @@ package struct XlPeerOptions: Equatable, Sendable {
 /// Unchecked: made by one thread, then used by its own only.
 private final class XlPeerSession: @unchecked Sendable {
     /// Milliseconds: for a hello; for xl to be ready; for xl to be killed; between two heartbeats.
-    private static let helloLimit: Int32 = 5000, startLimit = 30_000, endLimit = 15_000, beat = 100
+    private static let helloLimit: Int32 = 5000, startLimit = 60_000, endLimit = 15_000, beat = 100
 
     private let options: XlPeerOptions
     private let connection: StandbyConnection

@@ -30,7 +30,7 @@ enum XlPeerScript {
           n=0
           while kill -0 "$old" 2>/dev/null; do
             n=$((n + 1))
-            [ "$n" -lt 100 ] || { echo "remusd: an earlier xl of $name does not end" >&2; exit 75; }
+            [ "$n" -lt 300 ] || { echo "remusd: an earlier xl of $name does not end" >&2; exit 75; }
             sleep 0.1
           done
         fi
