@@ -157,7 +157,7 @@ package final class ProtectService: Sendable {
             reasons: reasons(machine, now) + troubles(snapshot) + caveats
         )
         let meters = snapshot.meters
-        status.peer = options.standby.description
+        status.peer = options.xlPeer?.host ?? options.standby.description
         status.address = address
         status.intervalMs = options.settings.interval.milliseconds
         status.pages = .init(

@@ -150,6 +150,7 @@ private final class XlPeerSession: @unchecked Sendable {
 
     private func acknowledge(_ remote: RemoteXl) throws {
         try remote.listen()
+        guard !remote.hasEnded else { throw XlPeerError("it has ended there") }
         guard let awaited, remote.acknowledged >= awaited.pieces else { return }
         self.awaited = nil
         hasImage = true
@@ -213,7 +214,8 @@ private final class XlPeerSession: @unchecked Sendable {
         let deadline = Clock.monotonic + UInt64(Self.endLimit) * 1_000_000
         while !remote.hasEnded {
             guard Clock.monotonic < deadline else { throw XlPeerError("it does not say that it has ended") }
-            try keepBeating()
+            // The primary may be gone; what it ended is ended all the same.
+            try? keepBeating()
             _ = Poll.wait(remote.descriptor, milliseconds: 50)
             try remote.listen()
         }

@@ -62,7 +62,7 @@ enum XlPeerScript {
         code=$?
         case $word$code in
           10) word=drop ;;
-          1[12])
+          11)
             echo "remusd: $name is kept here: kill -USR1 $$ activates it, kill -TERM $$ drops it" >&2
             wait "$xl"
             ;;

@@ -183,9 +183,15 @@ package struct XlReceiver: ~Copyable {
         }
     }
 
-    /// Moves the connection on until something is so.
+    /// Moves the connection on until something is so. xl may hold its guest suspended meanwhile, so not for long.
     private mutating func wait(_ condition: (borrowing XlReceiver) -> Bool) throws {
+        let deadline = Clock.monotonic + options.silentAfter.nanoseconds
         while let connection {
+            guard Clock.monotonic < deadline else {
+                throw XlPeerError(
+                    "the standby at \(options.standby) did not take, or acknowledge, what was sent within \(options.silentAfter)"
+                )
+            }
             try connection.flush()
             if condition(self) { return }
             var entries = [Poll.Entry(connection.descriptor, writable: connection.wantsToWrite)]

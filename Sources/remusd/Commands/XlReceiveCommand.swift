@@ -51,8 +51,8 @@ struct XlReceiveCommand: ParsableCommand {
 
     @Option(
         help: """
-            Longest silence of xl or the standby; then protection ends, and the image is kept. A guest that is paused is \
-            silent (default: 10s).
+            Longest silence of xl or the standby, and longest wait for an acknowledgement; then protection ends, and the \
+            image is kept. A guest that is paused is silent (default: 10s).
             """,
         transform: TimeSpan.argument
     )
