@@ -79,9 +79,13 @@ struct XlReceiverTests {
         let pid: Int32
         let output: String
 
+        /// A standby that is gone leaves its guardian, which holds images for the next one, without end.
         func end() {
             kill(pid, SIGTERM)
             ChildProcess.reap(pid)
+            let said = SmallFile.read(output) ?? ""
+            let guardian = said.split(whereSeparator: { " )".contains($0) }).drop { $0 != "guardian" }
+            if let pid = guardian.dropFirst().first.flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
         }
     }
 
