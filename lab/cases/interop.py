@@ -95,7 +95,7 @@ SHELL = """#!/bin/sh
 read -r n; script=$(dd bs=$n count=1 iflag=fullblock 2>/dev/null); exec sh -c "$script"
 """
 CALL = """#!/bin/sh
-{ printf %%s "$2" | wc -c; printf %%s "$2"; exec cat; } | exec socat -t 60 - TCP:$1:%d
+{ printf %%s "$2" | wc -c; printf %%s "$2"; exec cat; } | exec socat -b 262144 -t 60 - TCP:$1:%d
 """ % SHELL_PORT
 
 
@@ -103,7 +103,7 @@ def let_in(kit):
     """alpha may run a shell's script on beta: `lab-call HOST SCRIPT`."""
     for host, name, text in ((kit.beta, "lab-shell", SHELL), (kit.alpha, "lab-call", CALL)):
         host.run("cat >/root/%s; chmod 700 /root/%s" % (name, name), input=text.encode())
-    kit.start(kit.beta, "lab-shell", "socat TCP-LISTEN:%d,reuseaddr,fork EXEC:/root/lab-shell" % SHELL_PORT)
+    kit.start(kit.beta, "lab-shell", "socat -b 262144 TCP-LISTEN:%d,reuseaddr,fork EXEC:/root/lab-shell" % SHELL_PORT)
 
 
 def protect_at_xl(kit, name):
@@ -111,7 +111,7 @@ def protect_at_xl(kit, name):
     command += ["--peer-command", "/root/lab-call"] + PATIENCE
     kit.disturbed = True
     kit.start(kit.alpha, "protect-" + name, command)
-    kit.alpha.run(["remusd", "wait", name, "--for", "unacknowledged", "--timeout", "240s"], timeout=260)
+    kit.alpha.run(["remusd", "wait", name, "--for", "unacknowledged", "--timeout", "420s"], timeout=440)
     assert "%s--incoming" % name in kit.beta.run("xl list").stdout
     committed(kit, name, kit.alpha, "primary", 3)
 
@@ -141,4 +141,4 @@ def stands_by_with_xl(kit, name):
 
 
 for _name in ("pvh1", "pv1"):
-    case("interop-xl-peer-" + _name, ci=False, seconds=700)(lambda kit, name=_name: stands_by_with_xl(kit, name))
+    case("interop-xl-peer-" + _name, ci=False, seconds=1400)(lambda kit, name=_name: stands_by_with_xl(kit, name))
