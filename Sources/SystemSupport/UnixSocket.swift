@@ -16,10 +16,19 @@ package enum UnixSocket {
 
     /// Two connected sockets that keep messages apart (SOCK_SEQPACKET), close-on-exec.
     package static func pairOfPacketSockets() throws(SystemError) -> (Descriptor, Descriptor) {
+        try pair(SOCK_SEQPACKET)
+    }
+
+    /// Two connected sockets, close-on-exec.
+    package static func pairOfStreams() throws(SystemError) -> (Descriptor, Descriptor) {
+        try pair(SOCK_STREAM)
+    }
+
+    private static func pair(_ type: __socket_type) throws(SystemError) -> (Descriptor, Descriptor) {
         var ends: (Int32, Int32) = (-1, -1)
-        let type = Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue)
         let made = withUnsafeMutableBytes(of: &ends) { bytes in
-            socketpair(AF_UNIX, type, 0, bytes.bindMemory(to: Int32.self).baseAddress)
+            let place = bytes.bindMemory(to: Int32.self).baseAddress
+            return socketpair(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0, place)
         }
         guard made == 0 else { throw SystemError("create a pair of sockets") }
         return (Descriptor(owning: ends.0), Descriptor(owning: ends.1))

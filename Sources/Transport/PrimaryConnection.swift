@@ -24,7 +24,8 @@ package final class PrimaryConnection {
     private static let chunk = 256 << 10
 
     private let socket: Descriptor
-    private let address: SocketAddress
+    /// Nil for a socket that was connected already.
+    private let address: SocketAddress?
     private var parser = FrameParser()
     /// Control frames that wait for their turn.
     private let control: UnsafeMutableRawBufferPointer
@@ -46,9 +47,16 @@ package final class PrimaryConnection {
     package private(set) var isConnected = false
 
     /// Begins to connect; `finishConnecting` says how it went once the socket is writable.
-    package init(connectingTo address: SocketAddress) throws(SystemError) {
+    package convenience init(connectingTo address: SocketAddress) throws(SystemError) {
+        self.init(try TCP.startConnecting(to: address), address)
+    }
+
+    /// Speaks over a stream socket that is connected, to another thread of this process.
+    package convenience init(over socket: Descriptor) { self.init(socket, nil) }
+
+    private init(_ socket: Descriptor, _ address: SocketAddress?) {
+        self.socket = socket
         self.address = address
-        socket = try TCP.startConnecting(to: address)
         control = .allocate(byteCount: 2 * Int(FrameHeader.controlLimit), alignment: 16)
         header = .allocate(byteCount: FrameHeader.size, alignment: 16)
     }
@@ -70,7 +78,7 @@ package final class PrimaryConnection {
 
     /// Called when the socket is writable for the first time.
     package func finishConnecting() throws(SystemError) {
-        try TCP.finishConnecting(socket, to: address)
+        if let address { try TCP.finishConnecting(socket, to: address) }
         isConnected = true
         // Few large writes: room for a whole chunk or more (socket(7); the kernel doubles and caps it).
         try TCP.setOption(socket, SOL_SOCKET, SO_SNDBUF, 4 << 20)

@@ -21,6 +21,16 @@ package final class StandbyConnection: Sendable {
         try TCP.setOption(socket, SOL_SOCKET, SO_RCVBUF, 4 << 20)
     }
 
+    /// Speaks over a stream socket that is connected, to another thread of this process, which stands for `peer`.
+    package init(over socket: Descriptor, peer: String) throws(SystemError) {
+        self.socket = socket
+        self.peer = peer
+        try TCP.setOption(socket, SOL_SOCKET, SO_RCVBUF, 4 << 20)
+    }
+
+    /// For poll.
+    package var descriptor: Int32 { socket.raw }
+
     /// Ends the connection for whoever reads or writes it.
     package func shutDown() { socket.shutDown() }
 

@@ -35,7 +35,7 @@ struct Remusd: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Protect",
-                subcommands: [StandbyCommand.self, ProtectCommand.self]
+                subcommands: [StandbyCommand.self, ProtectCommand.self, XlReceiveCommand.self]
             ),
             CommandGroup(
                 name: "Watch",

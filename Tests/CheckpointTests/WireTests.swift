@@ -26,8 +26,16 @@ import XenStream
         guestProcess: ProcessIdentity(pid: 12, startTime: 13)
     )
 
+    private static var unacknowledged: Hello {
+        var hello = hello
+        hello.imageStillValid = false
+        hello.unacknowledged = true
+        return hello
+    }
+
     private static let messages: [Message] = [
         .hello(hello),
+        .hello(unacknowledged),
         .welcome(
             Welcome(
                 version: 1,
@@ -69,6 +77,12 @@ import XenStream
             }
         }
         return try result.get()
+    }
+
+    @Test func outputThatWentOutIsNotHeld() {
+        var hello = Self.unacknowledged
+        hello.imageStillValid = true
+        #expect(throws: FrameError.self) { try decode(frame(.hello(hello))) }
     }
 
     @Test func anAckByteForByte() {

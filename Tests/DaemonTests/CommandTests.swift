@@ -152,7 +152,7 @@ import Testing
 
     @Test(arguments: [
         ["standby"], ["protect"], ["status"], ["wait"], ["activate"], ["unprotect"], ["export"], ["inspect"],
-        ["demo"],
+        ["demo"], ["xl-receive"],
         ["guest", "run"], ["guest", "list"], ["guest", "stop"], ["plug", "list"], ["plug", "clean"],
     ])
     func everyHelpHasItsExitCodes(command: [String]) throws {

@@ -135,7 +135,7 @@ extension ProtectMachine {
                 raisingGeneration = true
                 effects.append(.storeGeneration(refusal.generation + 1))
             }
-        case .noMemory, .noCommonVersion:
+        case .noMemory, .noCommonVersion, .unsafePeer:
             loseLink(.refused(refusal), now, &effects)
             if !plugClosed, !wasWelcomed, ending == nil { finish(.refused(refusal), &effects) }
         case .busy, .violation, .stopping, .failure:

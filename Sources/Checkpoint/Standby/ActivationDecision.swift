@@ -23,6 +23,8 @@ package enum ActivationDecision: Equatable, Sendable {
     case generationMismatch(String)
     /// The primary may have run alone for up to this long since the image.
     case mayBeOlder(by: TimeSpan)
+    /// The primary waited for no ack: what clients saw may be newer, by whatever was on its way.
+    case unacknowledged
 }
 
 extension StandbyMachine {
@@ -57,7 +59,7 @@ extension StandbyMachine {
         let allowed = ActivationDecision.allowed(generation: max(facts.generation, image.generation) + 1)
         // The primary itself said that its guest is no more.
         if facts.state == .crashed { return allowed }
-        if primaryGoneSince == nil {
+        if primaryGoneSince == nil || image.unacknowledged {
             guard let host = order.confirmFenced else {
                 return .fencingUnconfirmed(
                     "nobody vouches that \(image.primaryHost) is off: fence it, then add --confirm-fenced \(image.primaryHost)"
@@ -69,6 +71,7 @@ extension StandbyMachine {
                 )
             }
         }
+        if image.unacknowledged { return order.acceptRollback ? allowed : .unacknowledged }
         // Up to 80 % of alone-after from the sending of the last beat it echoed, the primary cannot have gone alone.
         let certain = image.lastEchoedBeat + image.aloneAfter.percent(80)
         let until = primaryGoneSince ?? now

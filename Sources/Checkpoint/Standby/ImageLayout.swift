@@ -46,6 +46,8 @@ package struct ImageLayout: Equatable, Sendable {
         case sealedAt = 176
         /// 1 if the guest is kept in a domain of its own, and this holds no page of it.
         case warm = 184
+        /// 1 if the guest's output did not wait for acks.
+        case unacknowledged = 192
         /// Texts: a length byte pair and then the bytes.
         case name = 256, address = 384, bootID = 704, host = 832
     }

@@ -53,6 +53,8 @@ package struct ImageFacts: Equatable, Sendable {
     package var primaryHost: String
     /// When this side sent the last heartbeat that the primary echoed, boot clock.
     package var lastEchoedBeat: Instant
+    /// The guest's output did not wait for its acks (`Hello.unacknowledged`).
+    package var unacknowledged: Bool
 
     package init(
         generation: UInt64,
@@ -60,7 +62,8 @@ package struct ImageFacts: Equatable, Sendable {
         epoch: UInt64,
         aloneAfter: TimeSpan,
         primaryHost: String,
-        lastEchoedBeat: Instant
+        lastEchoedBeat: Instant,
+        unacknowledged: Bool = false
     ) {
         self.generation = generation
         self.session = session
@@ -68,6 +71,7 @@ package struct ImageFacts: Equatable, Sendable {
         self.aloneAfter = aloneAfter
         self.primaryHost = primaryHost
         self.lastEchoedBeat = lastEchoedBeat
+        self.unacknowledged = unacknowledged
     }
 }
 

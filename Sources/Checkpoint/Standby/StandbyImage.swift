@@ -61,6 +61,7 @@ package final class StandbyImage: @unchecked Sendable {
         self[.session] = hello.session
         self[.pageCount] = UInt64(layout.pageCount)
         self[.kind] = UInt64(hello.guest.kind.rawValue)
+        self[.unacknowledged] = hello.unacknowledged ? 1 : 0
         setText(.name, hello.guest.name)
         setText(.address, hello.guest.address)
         notePrimary(hello)
@@ -136,6 +137,9 @@ package final class StandbyImage: @unchecked Sendable {
         get { self[.warm] != 0 }
         set { self[.warm] = newValue ? 1 : 0 }
     }
+
+    /// The guest's output did not wait for acks (`Hello.unacknowledged`).
+    package var unacknowledged: Bool { self[.unacknowledged] != 0 }
 
     /// Whether the sealed epoch is still to be applied.
     package var awaitsApply: Bool { self[.applied] != self[.sealed] }

@@ -29,6 +29,8 @@ package struct StandbyMachine {
     package var runsHere = false
     /// There is no room for another one beside this image: it goes before a new session begins.
     package var imageIsExclusive = false
+    /// Primaries that wait for no ack are taken (`--unsafe-peer`).
+    package var takesUnacknowledged = false
     var live: Live?
     /// When the last connection was lost, and why.
     var lostAt: Instant?
@@ -60,6 +62,8 @@ package struct StandbyMachine {
 
     /// Whether an initial sync is being received.
     package var isSyncing: Bool { live.map { !$0.ended && $0.awaited == 0 } ?? false }
+    /// Whether whoever replicates waits for no ack.
+    package var isUnacknowledged: Bool { live?.hello.unacknowledged ?? false }
     /// The connection that replicates, if any.
     package var liveConnection: ConnectionID? { live?.connection }
 
@@ -132,6 +136,13 @@ package struct StandbyMachine {
         guard ProtocolVersion.common(oldest: hello.oldestVersion, newest: hello.newestVersion) != nil else {
             return refusal(.noCommonVersion, "no common protocol version")
         }
+        guard takesUnacknowledged || !hello.unacknowledged else {
+            let text = """
+                it is an xl, which waits for no acknowledgement: what its guest's clients see may be newer than any image \
+                here; remusd standby takes such a peer with --unsafe-peer only
+                """
+            return refusal(.unsafePeer, text)
+        }
         // A grant is permanent: a primary that still holds its output has shown nobody anything newer than the image
         // that was granted, however often it was started anew. One that went on alone has.
         let outranks = hello.generation > facts.generation && !hello.imageStillValid
@@ -139,7 +150,9 @@ package struct StandbyMachine {
             let text = "the guest is active here at generation \(facts.generation)"
             return refusal(.active, text)
         }
-        guard hello.generation >= facts.generation else {
+        // What waits for no ack has no record of its own, and never goes on with a session.
+        let lowest = hello.unacknowledged ? facts.generation + 1 : facts.generation
+        guard hello.generation >= lowest else {
             let text =
                 "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
             return refusal(.generationTooLow, text)
@@ -277,7 +290,8 @@ package struct StandbyMachine {
                 epoch: 0,
                 aloneAfter: live.hello.aloneAfter,
                 primaryHost: live.hello.host,
-                lastEchoedBeat: live.lastEchoedBeat
+                lastEchoedBeat: live.lastEchoedBeat,
+                unacknowledged: live.hello.unacknowledged
             )
             facts = StandbyFacts(state: .image, generation: live.hello.generation)
             effects.append(.noteEchoedBeat(live.lastEchoedBeat))

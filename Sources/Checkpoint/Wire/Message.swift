@@ -36,6 +36,8 @@ package struct Hello: Equatable, Sendable {
     /// True if all output since the standby's image is still held: that image may still be activated, and is kept
     /// until a newer one is whole. False if the guest ran unprotected since: an older image is outdated.
     package var imageStillValid: Bool
+    /// True if the guest's output does not wait for acks: its primary is an xl (docs/interop.md), which knows none.
+    package var unacknowledged = false
     /// Pages that hold data now; what the standby has to find room for first.
     package var populatedPages: UInt64
     /// Most bytes one epoch may take.
@@ -122,6 +124,8 @@ package enum RefusalReason: UInt16, Equatable, Sendable {
     case stopping = 7
     /// The standby could not do its part (its disk, its memory).
     case failure = 8
+    /// The primary waits for no ack, and the standby was not told to take such a one.
+    case unsafePeer = 9
 }
 
 /// The standby's no, before or during a session.

@@ -174,7 +174,7 @@ extension Hello {
         fields.put(generation)
         fields.put(session)
         fields.put(ackedEpoch ?? .max)
-        fields.put(UInt8(imageStillValid ? 1 : 0))
+        fields.put(UInt8(imageStillValid ? 1 : 0) | UInt8(unacknowledged ? 2 : 0))
         fields.put(populatedPages)
         fields.put(epochCapacity)
         fields.put(aloneAfter.nanoseconds)
@@ -195,14 +195,15 @@ extension Hello {
         let generation = try fields.takeNumber()
         let session = try fields.take(UInt64.self)
         let acked = try fields.take(UInt64.self)
-        let valid = try fields.take(UInt8.self)
-        guard valid <= 1, session != 0 else { throw .badBody(.hello, "a flag or session out of range") }
+        // Output that went out unasked is not held: never both.
+        let flags = try fields.take(UInt8.self)
+        guard flags <= 2, session != 0 else { throw .badBody(.hello, "a flag or session out of range") }
         self.init(
             guest: guest,
             generation: generation,
             session: session,
             ackedEpoch: acked == .max ? nil : acked,
-            imageStillValid: valid == 1,
+            imageStillValid: flags == 1,
             populatedPages: try fields.take(),
             epochCapacity: try fields.take(),
             aloneAfter: TimeSpan(nanoseconds: try fields.takeNumber()),
@@ -213,6 +214,7 @@ extension Hello {
         )
         oldestVersion = oldest
         newestVersion = newest
+        unacknowledged = flags == 2
     }
 }
 

@@ -52,7 +52,8 @@ package final class GuardianLease: Sendable {
         try WorkerThread("steady") {
             let began = Clock.monotonic
             while !lease.isOver {
-                if protection.status.state == .protected || Clock.monotonic - began > Self.steadyAfter {
+                let isSteady = [.protected, .unacknowledged].contains(protection.status.state)
+                if isSteady || Clock.monotonic - began > Self.steadyAfter {
                     return lease.steady()
                 }
                 usleep(200_000)

@@ -282,7 +282,7 @@ package final class ProtectEngine: @unchecked Sendable {
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter: storeAloneAfter()
         case .storeOutdated(let generation): storeOutdated(generation)
-        case .report(let report): ProtectReporting.log(report, standby: options.standby, log)
+        case .report(let report): ProtectReporting.log(report, options, log)
         case .finish(let result): self.result = result
         }
     }
@@ -303,7 +303,11 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func connect() {
         do throws(SystemError) {
-            connection = try PrimaryConnection(connectingTo: options.standby)
+            if let peer = options.xlPeer {
+                connection = try peer.connect()
+            } else {
+                connection = try PrimaryConnection(connectingTo: options.standby)
+            }
         } catch {
             events.append(.linkLost(.connectFailed(error.description)))
         }

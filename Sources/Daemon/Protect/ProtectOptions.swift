@@ -4,6 +4,8 @@ import SystemSupport
 /// What an engine needs besides the guest and its output.
 package struct ProtectOptions: Sendable {
     package var standby: SocketAddress
+    /// The other side is the xl of that host, which has no remusd.
+    package var xlPeer: XlPeerOptions?
     package var settings = ProtectSettings()
     /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
     package var stagingPages: Int?

@@ -4,12 +4,15 @@ import SystemSupport
 
 /// The machine's reports in words.
 enum ProtectReporting {
-    static func log(_ report: ProtectReport, standby: SocketAddress, _ log: Logger) {
+    static func log(_ report: ProtectReport, _ options: ProtectOptions, _ log: Logger) {
+        let standby = options.standby
         switch report {
         case .linkUp(let host):
             log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
         case .linkLost(let reason): log.warning("no standby: \(reason)", metadata: ["peer": "\(standby)"])
         case .syncStarted: log.info("initial sync started; the guest is not protected yet")
+        case .protected where options.xlPeer != nil:
+            log.warning("NOT PROTECTED: the other side's xl has the guest, and acknowledges nothing")
         case .protected: log.notice("protected")
         case .checkpointAbandoned(let epoch, let reason):
             log.warning("checkpoint abandoned, the guest runs on: \(reason)", metadata: ["epoch": "\(epoch)"])

@@ -148,8 +148,8 @@ package final class ProtectService: Sendable {
             guest: guest.description,
             uuid: uuid.description,
             role: .primary,
-            state: GuestState(machine.state),
-            protected: machine.protected,
+            state: isUnacknowledged && machine.protected ? .unacknowledged : GuestState(machine.state),
+            protected: machine.protected && !isUnacknowledged,
             generation: machine.generation,
             session: String(machine.session, radix: 16),
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
@@ -158,7 +158,7 @@ package final class ProtectService: Sendable {
             reasons: reasons(machine, now) + troubles(snapshot) + caveats
         )
         let meters = snapshot.meters
-        status.peer = options.standby.description
+        status.peer = options.xlPeer?.host ?? options.standby.description
         status.address = address
         status.intervalMs = options.settings.interval.milliseconds
         status.pages = .init(
@@ -189,9 +189,17 @@ package final class ProtectService: Sendable {
         return status
     }
 
+    /// The other side's xl cannot say what has become of an epoch.
+    private var isUnacknowledged: Bool { options.xlPeer != nil }
+
     private func reasons(_ machine: ProtectStatus, _ now: Instant) -> [String] {
         var reasons: [String] = []
         switch machine.state {
+        case .protected where isUnacknowledged:
+            reasons.append(
+                "\(options.standby.host) has each epoch before its output goes, but its xl acknowledges none: whether it "
+                    + "could start the guest is not known"
+            )
         case .protected: break
         case .starting, .connecting: reasons.append("UNPROTECTED: no session with the standby yet")
         case .syncing:

@@ -118,7 +118,8 @@ struct StoredImage {
             epoch: epoch,
             aloneAfter: image.aloneAfter,
             primaryHost: image.primaryHost,
-            lastEchoedBeat: image.lastEchoedBeat
+            lastEchoedBeat: image.lastEchoedBeat,
+            unacknowledged: image.unacknowledged
         )
     }
 }

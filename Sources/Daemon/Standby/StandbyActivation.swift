@@ -209,6 +209,12 @@ extension StandbyGuest {
         case .generationMismatch(let text):
             let dropped = state.withLock { $0.machine.facts.state == .dropped }
             return reply(dropped ? .imageDropped : .generationMismatch, text)
+        case .unacknowledged:
+            let text = """
+                the image came from an xl, which waits for no acknowledgement: what clients saw may be newer; if that is \
+                acceptable, add --accept-rollback
+                """
+            return reply(.mayRollBack, text)
         case .mayBeOlder(let span):
             let text = """
                 the image may be older than what clients saw, by up to \(span.rounded): the primary may have gone on \

@@ -101,6 +101,7 @@ struct StandbyAdoption {
         if found != nil, image == nil { guardian.drop(name.description) }
         var machine = StandbyMachine(facts: facts, image: image?.facts, host: PrimaryIdentity.hostName)
         machine.runsHere = running != nil
+        machine.takesUnacknowledged = options.unsafePeers
         let guest = StandbyGuest(
             name: name,
             paths: paths,

@@ -14,6 +14,8 @@ package struct StandbyOptions: Sendable {
     /// Most memory for images and epochs; nil takes what is available at the start, less a tenth.
     package var memoryCeiling: UInt64?
     package var paths: Paths
+    /// Takes primaries that wait for no ack (docs/interop.md).
+    package var unsafePeers = false
     /// Begins a guest's domain, where guests are kept warm: nil keeps it cold.
     package var warmStart: (@Sendable (GuestDescription) throws -> WarmGuest?)?
     /// Finds the helper of a warm guest that an earlier daemon left.
@@ -138,11 +140,12 @@ package final class StandbyService: Sendable {
             }
             let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
             let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
-            let machine = StandbyMachine(
+            var machine = StandbyMachine(
                 facts: facts ?? StandbyFacts(),
                 image: nil,
                 host: PrimaryIdentity.hostName
             )
+            machine.takesUnacknowledged = options.unsafePeers
             let guest = StandbyGuest(
                 name: name,
                 paths: options.paths,

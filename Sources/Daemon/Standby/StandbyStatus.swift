@@ -29,7 +29,7 @@ extension StandbyGuest {
                 status.memoryBytes = UInt64(image.layout.memorySize)
                 status.peer = image.primaryHost
                 status.activation = image.isWarm ? "warm" : "cold"
-                status.protected = machine.primaryIsAlive(at: now)
+                status.protected = machine.primaryIsAlive(at: now) && !image.unacknowledged
             }
             if let incoming = state.incoming?.image {
                 let total = UInt64(incoming.layout.pageCount)
@@ -54,7 +54,9 @@ extension StandbyGuest {
         let machine = state.machine
         if state.activating { return .activating }
         if machine.runsHere { return .active }
-        if machine.primaryIsAlive(at: now) { return machine.isSyncing ? .syncing : .standby }
+        if machine.primaryIsAlive(at: now) {
+            return machine.isSyncing ? .syncing : machine.isUnacknowledged ? .unacknowledged : .standby
+        }
         switch machine.facts.state {
         case .active: return .ended
         case .crashed: return .crashed
@@ -79,6 +81,11 @@ extension StandbyGuest {
                     : "the guest crashed; activate it by hand: 'remusd activate \(guest)'"
             )
         }
+        if name == .unacknowledged {
+            reasons.append(
+                "the primary is an xl, which waits for no acknowledgement: what clients saw may be newer than this image"
+            )
+        }
         switch decision {
         case .allowed: break
         case .alreadyActive:
@@ -88,6 +95,10 @@ extension StandbyGuest {
         case .primaryAlive: break
         case .noConsistentImage(let text), .fencingUnconfirmed(let text), .generationMismatch(let text):
             reasons.append(text)
+        case .unacknowledged:
+            reasons.append(
+                "what clients saw may be newer than the image, which came from an xl: --accept-rollback"
+            )
         case .mayBeOlder(let span):
             reasons.append(
                 "the image may be older than what clients saw, by up to \(span.rounded): --accept-rollback"

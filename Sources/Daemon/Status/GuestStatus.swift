@@ -36,6 +36,8 @@ package enum GuestState: String, Codable, CaseIterable, Sendable {
     case empty
     /// Holds an image, up to date at every commit.
     case standby
+    /// The same, or (primary) sends one, and the other side is an xl, which knows no acknowledgement.
+    case unacknowledged
     /// Turns its image into the running guest.
     case activating
     /// The guest runs here.

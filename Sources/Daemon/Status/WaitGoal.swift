@@ -8,6 +8,8 @@ package enum WaitGoal: String, CaseIterable, Sendable {
     case active
     /// The standby holds an image that is kept up to date.
     case standby
+    /// The same, of an xl, whose guest's output does not wait for it.
+    case unacknowledged
 
     /// Whether one of `statuses`, all of one guest, shows it.
     package func isReached(by statuses: [GuestStatus]) -> Bool {
@@ -17,6 +19,7 @@ package enum WaitGoal: String, CaseIterable, Sendable {
             case .peerLost: status.state == .peerLost
             case .active: status.role == .standby && status.state == .active
             case .standby: status.role == .standby && status.state == .standby
+            case .unacknowledged: status.state == .unacknowledged
             }
         }
     }

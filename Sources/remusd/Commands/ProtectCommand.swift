@@ -40,11 +40,30 @@ struct ProtectCommand: ParsableCommand {
     @Option(
         name: .customLong("to"),
         help: """
-            The standby, ADDRESS:PORT. Plaintext, so loopback only unless --insecure-plaintext is given.
-            """,
-        transform: SocketAddress.argument
+            The standby, ADDRESS:PORT. Plaintext, so loopback only unless --insecure-plaintext is given. With --peer xl: \
+            the host.
+            """
     )
-    var standby: SocketAddress
+    var to: String
+
+    @Option(help: "What stands by there: remusd, or an xl, which needs --unsafe-peer (default: remusd).")
+    var peer: Peer = .remusd
+
+    @Option(
+        help: ArgumentHelp(
+            "With --peer xl: what runs a shell's script on its host, as COMMAND HOST SCRIPT (default: ssh).",
+            valueName: "command"
+        )
+    )
+    var peerCommand: String?
+
+    @Flag(
+        help: """
+            With --peer xl: accept that it acknowledges nothing. 'remusd status' then says unacknowledged, never protected \
+            (docs/interop.md).
+            """
+    )
+    var unsafePeer = false
 
     @Option(help: "From suspend to suspend (default: 50ms).", transform: TimeSpan.argument)
     var interval: TimeSpan = .milliseconds(50)
@@ -121,7 +140,7 @@ struct ProtectCommand: ParsableCommand {
     var timeout: TimeSpan = .seconds(60)
 
     func validate() throws {
-        try PlaintextRule.check(standby, option: "--to", allowed: insecurePlaintext)
+        try validatePeer()
         guard interval >= .milliseconds(1) else {
             throw ValidationError("--interval \(interval): give 1ms or more.")
         }
@@ -139,6 +158,39 @@ struct ProtectCommand: ParsableCommand {
         if wait != nil, !detach { throw ValidationError("--wait goes with --detach.") }
         if engine != nil, case .embedded = guest {
             throw ValidationError("--engine is for Xen's guests: an embedded one has no choice.")
+        }
+    }
+
+    private func validatePeer() throws {
+        guard peer == .xl else {
+            if unsafePeer || peerCommand != nil {
+                throw ValidationError("--unsafe-peer and --peer-command go with --peer xl.")
+            }
+            return try PlaintextRule.check(try standby, option: "--to", allowed: insecurePlaintext)
+        }
+        guard unsafePeer else {
+            throw ValidationError(
+                "--peer xl: an xl acknowledges nothing, so the guest is never protected, and an image there is activated by "
+                    + "hand only; if that is wanted, add --unsafe-peer."
+            )
+        }
+        if case .embedded = guest {
+            throw ValidationError("--peer xl is for Xen's guests: xl cannot run an embedded one.")
+        }
+        guard !to.isEmpty, !to.hasPrefix("-"), !to.contains(where: \.isWhitespace) else {
+            throw ValidationError("--to \(to): with --peer xl, name a host.")
+        }
+    }
+
+    /// The address of `--to`; of an xl's host the name alone.
+    private var standby: SocketAddress {
+        get throws {
+            if peer == .xl { return SocketAddress(host: to, port: 0) }
+            do {
+                return try SocketAddress.argument(to)
+            } catch {
+                throw ValidationError("--to: \(error)")
+            }
         }
     }
 
@@ -238,7 +290,12 @@ struct ProtectCommand: ParsableCommand {
     }
 
     private func options() throws -> ProtectOptions {
-        var options = ProtectOptions(standby: standby)
+        var options = ProtectOptions(standby: try standby)
+        if peer == .xl {
+            options.xlPeer = XlPeerOptions(host: to, command: peerCommand ?? "ssh")
+            // A command such as ssh, and then xl, have to start.
+            options.settings.handshakeTimeout = .seconds(70)
+        }
         options.settings.interval = interval
         options.settings.maxPause = maxPause
         options.settings.maxHold = maxHold
@@ -280,7 +337,7 @@ struct ProtectCommand: ParsableCommand {
                 )
             }
             if let status = try? client.get("/v1/status", as: [GuestStatus].self).first {
-                if wait == nil || status.state == .protected {
+                if wait == nil || status.state == .protected || status.state == .unacknowledged {
                     return Console.put("protecting \(name) in the background: pid \(pid), log \(log)\n")
                 }
             }
@@ -317,6 +374,11 @@ struct ProtectCommand: ParsableCommand {
         }
         return result
     }
+}
+
+/// `--peer`
+enum Peer: String, CaseIterable, ExpressibleByArgument {
+    case remusd, xl
 }
 
 /// What `protect --detach --wait` waits for.

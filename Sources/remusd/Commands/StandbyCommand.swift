@@ -57,6 +57,14 @@ struct StandbyCommand: ParsableCommand {
     )
     var insecurePlaintext = false
 
+    @Flag(
+        help: """
+            Also take what 'remusd xl-receive' sends for an xl, which waits for no acknowledgement. Such a guest is never \
+            protected, and is activated by hand only (docs/interop.md).
+            """
+    )
+    var unsafePeer = false
+
     func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
 
     func run() throws {
@@ -79,6 +87,7 @@ struct StandbyCommand: ParsableCommand {
         defer { withExtendedLifetime(lock) {} }
         var options = StandbyOptions(listen: listen, paths: paths)
         options.memoryCeiling = memoryCeiling?.bytes
+        options.unsafePeers = unsafePeer
         let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime)
         if activation ?? (xen.isXen ? .warm : .cold) == .warm {
             options.warmStart = warmStart(xen, isDemanded: activation == .warm)

@@ -14,6 +14,7 @@ struct WaitCommand: ParsableCommand {
 
               protected   the primary on this host says that a failure now loses nothing
               standby     the standby on this host holds an image that is kept up to date
+              unacknowledged  the same, and the other side is an xl (docs/interop.md)
               peer-lost   either of them has lost the other
               active      the guest runs at the standby on this host
 
