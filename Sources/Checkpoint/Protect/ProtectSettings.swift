@@ -17,7 +17,7 @@ package struct ProtectSettings: Equatable, Sendable {
     package var suspectAfter: TimeSpan { Self.suspectAfter(aloneAfter) }
     /// Between two attempts to connect.
     package var retry: TimeSpan = .milliseconds(200)
-    /// Longest time for a connection to be made.
+    /// Longest time for a connection to be made; and, if half of alone-after is less, for its hello to be answered.
     package var connectTimeout: TimeSpan = .seconds(2)
     /// The initial sync goes over to its checkpoint when a round sent fewer pages than this, …
     package var syncThreshold = 1024

@@ -294,7 +294,7 @@ struct ProtectCommand: ParsableCommand {
         if peer == .xl {
             options.xlPeer = XlPeerOptions(host: to, command: peerCommand ?? "ssh")
             // A command such as ssh, and then xl, have to start.
-            options.settings.handshakeTimeout = .seconds(70)
+            options.settings.connectTimeout = .seconds(70)
         }
         options.settings.interval = interval
         options.settings.maxPause = maxPause
