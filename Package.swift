@@ -24,7 +24,10 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 
 let package = Package(
     name: "remusd",
-    products: [.executable(name: "remusd", targets: ["remusd"])],
+    products: [
+        .executable(name: "remusd", targets: ["remusd"]),
+        .executable(name: "remusd-sim", targets: ["remusd-sim"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -48,6 +51,7 @@ let package = Package(
         room("EmbeddedHost", ["Checkpoint", "XenStream", "SystemSupport"]),
         room("NetBuffer", ["CNetlink", "Checkpoint", "SystemSupport"]),
         room("XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
+        room("Simulator", ["Checkpoint", "SystemSupport", "XenStream"]),
         room(
             "Daemon",
             [
@@ -69,12 +73,21 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "remusd-sim",
+            dependencies: [
+                "Simulator", "SystemSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict
+        ),
         tests(of: "XenStream"),
         tests(of: "Checkpoint", ["CKernels", "XenStream"]),
         tests(of: "SystemSupport"),
         tests(of: "EmbeddedHost", ["Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "NetBuffer", ["Checkpoint", "SystemSupport"]),
         tests(of: "XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
+        tests(of: "Simulator"),
         tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport"]),
     ]
 )

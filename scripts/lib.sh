@@ -57,18 +57,18 @@ scratch_path() {
     printf '%s/build-%s\n' "$cache" "$key"
 }
 
-# build_release: builds remusd for release and prints the path of this clone's own copy of it, which stays what it is
-# when another clone builds.
+# build_release [PROGRAM]: builds remusd, or another program, for release and prints the path of this clone's own copy of
+# it, which stays what it is when another clone builds.
 build_release() {
-    local scratch
+    local scratch program=${1:-remusd}
     scratch=$(scratch_path)
     mkdir -p "$scratch" "$root/.build-bin"
     (
         flock 9
         swift build --package-path "$root" --scratch-path "$scratch" -c release --static-swift-stdlib \
-            --product remusd </dev/null >&2 || exit
-        cp --remove-destination "$scratch/release/remusd" "$root/.build-bin/remusd.$$"
-        mv -f "$root/.build-bin/remusd.$$" "$root/.build-bin/remusd"
+            --product "$program" </dev/null >&2 || exit
+        cp --remove-destination "$scratch/release/$program" "$root/.build-bin/$program.$$"
+        mv -f "$root/.build-bin/$program.$$" "$root/.build-bin/$program"
     ) 9>"$scratch/remusd.lock" || return
-    printf '%s\n' "$root/.build-bin/remusd"
+    printf '%s\n' "$root/.build-bin/$program"
 }

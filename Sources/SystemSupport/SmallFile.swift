@@ -36,19 +36,23 @@ package enum SmallFile {
     /// Written aside, fsynced, renamed, and the directory fsynced (rename(2), fsync(2)).
     package static func replace(_ path: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError)
     {
+        try replace(path, with: bytes, mode: mode, on: KernelFiles())
+    }
+
+    /// The same on files that somebody else keeps.
+    package static func replace(
+        _ path: String,
+        with bytes: [UInt8],
+        mode: UInt32 = 0o600,
+        on files: some ReplaceableFiles
+    ) throws(SystemError) {
         let aside = path + ".new"
-        let raw = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-        guard raw >= 0 else { throw SystemError("write \(aside)") }
-        let file = Descriptor(owning: raw)
+        let file = try files.create(aside, mode: mode)
         var done = 0
-        while done < bytes.count {
-            done += try retryingInterrupts("write \(aside)") {
-                bytes.withUnsafeBytes { write(file.raw, $0.baseAddress?.advanced(by: done), $0.count - done) }
-            }
-        }
-        guard fsync(file.raw) == 0 else { throw SystemError("write \(aside) to disk") }
-        guard rename(aside, path) == 0 else { throw SystemError("replace \(path)") }
-        try syncDirectory(of: path)
+        while done < bytes.count { done += try files.write(bytes[done...], to: file) }
+        try files.sync(file)
+        try files.rename(aside, to: path)
+        try files.syncDirectory(of: path)
     }
 
     /// Writes a text into a file that is there, as the kernel's own (proc(5), sysfs) want it: in one write, not durably.
@@ -63,15 +67,7 @@ package enum SmallFile {
     /// Removes the file durably; a file that is not there is no error.
     package static func remove(_ path: String) throws(SystemError) {
         guard unlink(path) == 0 || errno == ENOENT else { throw SystemError("remove \(path)") }
-        try syncDirectory(of: path)
-    }
-
-    private static func syncDirectory(of path: String) throws(SystemError) {
-        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let raw = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard raw >= 0 else { throw SystemError("open directory \(parent)") }
-        let directory = Descriptor(owning: raw)
-        guard fsync(directory.raw) == 0 else { throw SystemError("write directory \(parent) to disk") }
+        try KernelFiles().syncDirectory(of: path)
     }
 
     /// Makes a directory and its missing parents, mode 0700 for those it makes.
@@ -83,5 +79,59 @@ package enum SmallFile {
                 throw SystemError("make directory \(built)")
             }
         }
+    }
+}
+
+/// The steps of a durable replacement, for whoever keeps the files: the kernel, or a simulated disk that forgets what
+/// was not synced.
+package protocol ReplaceableFiles {
+    associatedtype File
+
+    /// An empty file at `path`, whatever was there.
+    func create(_ path: String, mode: UInt32) throws(SystemError) -> File
+    /// Appends some of `bytes`.
+    /// - Returns: how many.
+    func write(_ bytes: ArraySlice<UInt8>, to file: File) throws(SystemError) -> Int
+    /// What was written is durable.
+    func sync(_ file: File) throws(SystemError)
+    /// The file at `aside` takes the place of the one at `path`.
+    func rename(_ aside: String, to path: String) throws(SystemError)
+    /// The names beside `path` are durable.
+    func syncDirectory(of path: String) throws(SystemError)
+}
+
+/// The kernel's own.
+struct KernelFiles: ReplaceableFiles {
+    struct File {
+        let descriptor: Descriptor
+        let path: String
+    }
+
+    func create(_ path: String, mode: UInt32) throws(SystemError) -> File {
+        let raw = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+        guard raw >= 0 else { throw SystemError("write \(path)") }
+        return File(descriptor: Descriptor(owning: raw), path: path)
+    }
+
+    func write(_ bytes: ArraySlice<UInt8>, to file: File) throws(SystemError) -> Int {
+        try retryingInterrupts("write \(file.path)") {
+            bytes.withUnsafeBytes { Glibc.write(file.descriptor.raw, $0.baseAddress, $0.count) }
+        }
+    }
+
+    func sync(_ file: File) throws(SystemError) {
+        guard fsync(file.descriptor.raw) == 0 else { throw SystemError("write \(file.path) to disk") }
+    }
+
+    func rename(_ aside: String, to path: String) throws(SystemError) {
+        guard Glibc.rename(aside, path) == 0 else { throw SystemError("replace \(path)") }
+    }
+
+    func syncDirectory(of path: String) throws(SystemError) {
+        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let raw = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard raw >= 0 else { throw SystemError("open directory \(parent)") }
+        let directory = Descriptor(owning: raw)
+        guard fsync(directory.raw) == 0 else { throw SystemError("write directory \(parent) to disk") }
     }
 }

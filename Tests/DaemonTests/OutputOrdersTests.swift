@@ -1,8 +1,6 @@
 import Checkpoint
 import Testing
 
-@testable import Daemon
-
 @Suite struct OutputOrdersTests {
     private let buffer = FakeOutput()
     private let now = Instant(nanoseconds: 1_000_000_000)

@@ -112,22 +112,14 @@ extension ProtectMachine {
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
         switch refusal.reason {
-        case .active:
-            // Alone, or let go by a predecessor of this protect: this history was seen, and so was the other.
-            if authority == .alone && refusal.generation <= generation
-                || !plugClosed && refusal.generation < generation
-            {
-                authority = .splitBrain
-                effects.append(.report(.splitBrain(generation: refusal.generation)))
-                loseLink(.refused(refusal), now, &effects)
-                if let ending, !ending.thenRetry { finish(.nothingToDrop(ending.reason), &effects) }
-            } else {
-                becomeOutdated(refusal, now, &effects)
-            }
+        case .active: overtaken(refusal, now, &effects)
         case .generationTooLow:
             if ending?.announcedAt != nil, refusal.generation == generation + 1 {
                 // The first phase arrived and only its answer was lost; an image that is kept keeps its generation.
                 endAnswered(.dropped, now, &effects)
+            } else if authority == .alone {
+                // Its guest was active and has ended: no number that is merely taken mends that.
+                overtaken(refusal, now, &effects)
             } else if plugClosed, committed != nil || standbyMayHaveImage {
                 becomeOutdated(refusal, now, &effects)
             } else {
@@ -141,6 +133,23 @@ extension ProtectMachine {
         case .busy, .violation, .stopping, .failure:
             loseLink(.refused(refusal), now, &effects)
         }
+    }
+
+    /// The guest is, or was, active at the standby.
+    mutating func overtaken(
+        _ refusal: Refusal,
+        _ now: Instant,
+        _ effects: inout EffectBuffer<ProtectEffect>
+    ) {
+        // Alone, or let go by a predecessor of this protect: this history was seen, and so was the other.
+        guard
+            authority == .alone && refusal.generation <= generation
+                || !plugClosed && refusal.generation < generation
+        else { return becomeOutdated(refusal, now, &effects) }
+        authority = .splitBrain
+        effects.append(.report(.splitBrain(generation: refusal.generation)))
+        loseLink(.refused(refusal), now, &effects)
+        if let ending, !ending.thenRetry { finish(.nothingToDrop(ending.reason), &effects) }
     }
 
     mutating func becomeOutdated(

@@ -7,7 +7,7 @@
 ///   `aloneAfter` has passed since the last heartbeat this side echoed and the next generation is durable.
 package struct ProtectMachine {
     /// The connection to the standby.
-    enum Link: Equatable {
+    package enum Link: Equatable {
         case down(retryAt: Instant)
         case connecting(since: Instant)
         case handshaking(since: Instant)
@@ -15,7 +15,7 @@ package struct ProtectMachine {
     }
 
     /// Where the checkpoint loop stands.
-    enum Work: Equatable {
+    package enum Work: Equatable {
         /// No session: nothing is tracked.
         case idle
         /// Pages are sent while the guest runs; `round` counts from 0.
@@ -29,7 +29,7 @@ package struct ProtectMachine {
     }
 
     /// Whether output may be released without the standby.
-    enum Authority: Equatable {
+    package enum Authority: Equatable {
         case normal
         /// The next generation is being written down.
         case storingAlone
@@ -39,12 +39,12 @@ package struct ProtectMachine {
     }
 
     /// A planned end on its way.
-    struct Ending: Equatable {
+    package struct Ending: Equatable {
         var reason: PlannedEndReason
         /// True once the first phase was sent on some connection: an answer may have been lost.
         var announcedAt: Instant?
         /// True if the guest is to be protected again afterwards.
-        var thenRetry = false
+        package internal(set) var thenRetry = false
     }
 
     let settings: ProtectSettings
@@ -52,13 +52,13 @@ package struct ProtectMachine {
     /// The session's number, in every frame's header.
     package internal(set) var session: UInt64
 
-    var link = Link.down(retryAt: Instant(nanoseconds: 0))
-    var work = Work.idle
-    var authority = Authority.normal
-    var ending: Ending?
+    package internal(set) var link = Link.down(retryAt: Instant(nanoseconds: 0))
+    package internal(set) var work = Work.idle
+    package internal(set) var authority = Authority.normal
+    package internal(set) var ending: Ending?
     /// A higher generation is being written down; no hello goes out before it is.
     var raisingGeneration = false
-    var finished = false
+    package internal(set) var finished = false
 
     /// The newest epoch the standby acknowledged in this session.
     var committed: UInt64?

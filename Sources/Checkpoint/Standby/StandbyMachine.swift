@@ -146,13 +146,15 @@ package struct StandbyMachine {
         // A grant is permanent: a primary that still holds its output has shown nobody anything newer than the image
         // that was granted, however often it was started anew. One that went on alone has.
         let outranks = hello.generation > facts.generation && !hello.imageStillValid
-        if runsHere || facts.state == .active && !outranks {
+        // What was granted ran and has ended: a guest that holds nothing was begun anew, and takes a higher generation.
+        let isOver = !runsHere && image == nil && !hello.imageStillValid
+        if runsHere || facts.state == .active && !outranks && !isOver {
             let text = "the guest is active here at generation \(facts.generation)"
             return refusal(.active, text)
         }
         // What waits for no ack has no record of its own, and never goes on with a session.
         let lowest = hello.unacknowledged ? facts.generation + 1 : facts.generation
-        guard hello.generation >= lowest else {
+        guard hello.generation >= lowest, facts.state != .active || outranks else {
             let text =
                 "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
             return refusal(.generationTooLow, text)

@@ -57,6 +57,26 @@ import Testing
         #expect(primary.outdatedBy == 6)
     }
 
+    @Test func aGuestThatIsBegunAnewTakesAHigherGeneration() {
+        let primary = PrimaryUnderTest()
+        primary.connect()
+        primary.hear(Sample.refusal(.generationTooLow, generation: 6))
+        #expect(primary.state == .connecting && primary.stored == 7)
+        #expect(!primary.has(.dropAll))
+    }
+
+    /// Two histories were seen, or one that a higher generation ended: no number that is merely taken mends that.
+    @Test(arguments: [(UInt64(6), ProtectState.splitBrain), (8, .outdated)])
+    func whoeverWentAloneDoesNotOvertake(_ generation: UInt64, _ state: ProtectState) {
+        let primary = PrimaryUnderTest.protected()
+        primary.loseConnection()
+        primary.run(.seconds(15))
+        #expect(primary.state == .alone && primary.stored == 6)
+        primary.connect()
+        primary.hear(Sample.refusal(.generationTooLow, generation: generation))
+        #expect(primary.state == state && primary.stored == 6)
+    }
+
     /// Output that passes freely is another incarnation's: the outdated one's is dropped until it is gone.
     @Test func aGuestWhosePlugIsOpenBeginsAnew() {
         let primary = PrimaryUnderTest()

@@ -48,6 +48,21 @@ import Testing
         #expect(machine.facts == StandbyFacts(state: .dropped, generation: 7))
     }
 
+    /// Nothing of it can be started any more: the guest that is begun anew elsewhere is none that it outdates.
+    @Test func aGuestThatWasActivatedAndEndedGivesWayToANewOne() {
+        var machine = holding()
+        machine.adopt(machine.activated(as: 6, id: 1), runsHere: true, imageConsumed: true)
+        let anew = Sample.hello(generation: 6, session: 77)
+        #expect(refusal(send(.hello(anew, Sample.room, on: 2), to: &machine)) == .active)
+        machine.runsHere = false
+        #expect(refusal(send(.hello(anew, Sample.room, on: 3), to: &machine)) == .generationTooLow)
+        // A copy whose output is held for that image belongs to the history that the grant ended.
+        let held = Sample.hello(generation: 6, session: 78, imageStillValid: true)
+        #expect(refusal(send(.hello(held, Sample.room, on: 4), to: &machine)) == .active)
+        let raised = Sample.hello(generation: 7, session: 77)
+        #expect(send(.hello(raised, Sample.room, on: 5), to: &machine).contains(.beginImage))
+    }
+
     @Test(arguments: [true, false])
     func aCrashedGuestThatRunsAgainNeedsSomebodysWord(_ sameSession: Bool) {
         var machine = holding()

@@ -121,7 +121,7 @@ import XenStream
         )
         #expect(machine.refusal(of: hello(generation: 5), at: Self.start)?.reason == .active)
         machine.runsHere = false
-        #expect(machine.refusal(of: hello(generation: 4), at: Self.start)?.reason == .active)
+        #expect(machine.refusal(of: hello(generation: 4), at: Self.start)?.reason == .generationTooLow)
         #expect(machine.refusal(of: hello(generation: 5), at: Self.start) == nil)
     }
 }

@@ -1,11 +1,9 @@
-import Checkpoint
-
 /// The machine's orders to the output buffer. One that fails is owed: it is given again until it is carried out.
 ///
 /// Nothing is released that the machine did not order, or ordered otherwise since: a release or a drop of everything
 /// takes the place of what is owed, and a cut, after which output is held for another reason, fails while anything is.
-struct OutputOrders {
-    enum Order: Equatable, Sendable {
+package struct OutputOrders {
+    package enum Order: Equatable, Sendable {
         case release(epoch: UInt64)
         case absorb, releaseAll, dropAll
 
@@ -16,19 +14,19 @@ struct OutputOrders {
     private let output: any OutputBuffer
     private let interval: TimeSpan
     /// The newest order that failed.
-    private(set) var owed: Order?
+    package private(set) var owed: Order?
     /// When it is given again; nil while none is owed.
-    private(set) var retryAt: Instant?
+    package private(set) var retryAt: Instant?
 
     /// Orders to `output`; what failed is given again every `interval`.
-    init(_ output: any OutputBuffer, every interval: TimeSpan) {
+    package init(_ output: any OutputBuffer, every interval: TimeSpan) {
         self.output = output
         self.interval = interval
     }
 
     /// Carries out an order of the machine's, after what is owed.
     /// - Throws: why it, or the one before it, failed; it will be tried again.
-    mutating func give(_ order: Order, at now: Instant) throws(GuestError) {
+    package mutating func give(_ order: Order, at now: Instant) throws(GuestError) {
         do throws(GuestError) {
             if !order.concernsEverything { try settle() }
         } catch {
@@ -42,7 +40,7 @@ struct OutputOrders {
     }
 
     /// Ends the running epoch's output, once nothing is owed.
-    mutating func cut(epoch: UInt64) throws(GuestError) {
+    package mutating func cut(epoch: UInt64) throws(GuestError) {
         try settle()
         try output.cut(epoch: epoch)
     }
@@ -50,7 +48,7 @@ struct OutputOrders {
     /// Gives what is owed again, if there is something and it is time.
     /// - Returns: true if it was carried out now.
     /// - Throws: why it failed again.
-    mutating func retry(at now: Instant) throws(GuestError) -> Bool {
+    package mutating func retry(at now: Instant) throws(GuestError) -> Bool {
         guard let retryAt, now >= retryAt else { return false }
         self.retryAt = now + interval
         try settle()

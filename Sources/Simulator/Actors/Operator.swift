@@ -1,0 +1,178 @@
+import Checkpoint
+
+/// A person, or a script, that follows docs/operations.md: protects what runs, fences before a failover and vouches for
+/// nothing else, gives a copy back to the network only when it cannot speak for the guest.
+final class Operator {
+    private unowned let world: World
+    /// A host that was fenced while its copy was the guest.
+    private var fenced: Host?
+    private var roundsWithoutGuest = 0
+    private var heardWhenFair: Int?
+
+    init(in world: World) { self.world = world }
+
+    func begin() {
+        world.after(.milliseconds(world.isFair ? 500 : world.random(100...1000))) { [self] in
+            round()
+            begin()
+        }
+    }
+
+    private func round() {
+        for host in world.hosts { tidy(host) }
+        if let owner = world.owner, owner.end == nil, fenced == nil {
+            roundsWithoutGuest = 0
+            protect(owner)
+            if world.isFair { judge(owner) }
+        } else {
+            failOver()
+        }
+    }
+
+    /// Protection is back when it has been acknowledged and heard since nothing goes wrong.
+    private func judge(_ owner: GuestCopy) {
+        let heard = heardWhenFair ?? world.client.seen
+        heardWhenFair = heard
+        guard let protect = owner.host.protect, protect.machine.status.protected, !owner.host.isIsolated,
+            owner.plug.holds, world.client.seen > heard
+        else { return }
+        world.end()
+    }
+
+    // MARK: Guests
+
+    /// What is left of a guest that has ended goes; so does a copy that is not the guest.
+    private func tidy(_ host: Host) {
+        guard let copy = host.copy else {
+            if host !== fenced { host.isIsolated = false }
+            return
+        }
+        if copy.end != nil, host.protect == nil {
+            host.copy = nil
+            return
+        }
+        guard copy.number != world.client.owner else { return }
+        // It is cut off, and may learn that it is outdated; durably so, it may be let back.
+        let record = try? Records.primary(on: host.disk)
+        if copy.plug.drops, record?.outdatedBy != nil, world.chance(3) { host.isIsolated = false }
+        let state = host.protect?.machine.status.state
+        if world.isFair || state == .alone || state == .splitBrain ? world.chance(2) : world.chance(20) {
+            destroy(copy)
+        } else if host.protect == nil, world.chance(3) {
+            begin(copy)
+        } else if state == .outdated, world.chance(4) {
+            host.protect?.die()
+        }
+    }
+
+    private func destroy(_ copy: GuestCopy) {
+        world.note { "the copy on \(copy.host.name) is stopped" }
+        copy.speak()
+        copy.host.protect?.die()
+        copy.end = .shutdown
+        copy.host.copy = nil
+        copy.host.isIsolated = false
+    }
+
+    private func protect(_ owner: GuestCopy) {
+        let host = owner.host
+        host.isIsolated = false
+        if let protect = host.protect {
+            switch protect.machine.status.state {
+            case .splitBrain:
+                // The other copy is stopped, and the one that is left protected again.
+                for other in world.hosts where other !== host { other.copy.map(destroy) }
+                protect.die()
+            case .outdated:
+                if owner.acknowledged == 0, !world.hosts.contains(where: { $0.standby?.holdsGrant ?? true }) {
+                    world.breaks("R1: the guest on \(host.name) is new, and taken for outdated")
+                }
+                destroy(owner)
+            default: break
+            }
+            return
+        }
+        if world.isFair || world.chance(2) { begin(owner) }
+    }
+
+    private func begin(_ copy: GuestCopy) {
+        let host = copy.host
+        var settings = world.settings
+        // Now and then with other options than before.
+        if world.chance(2) { settings.aloneAfter = .seconds(world.random(2...6)) }
+        let others = world.hosts.filter { $0 !== host }
+        // A copy that is not the guest learns from the one that is, and is copied nowhere else.
+        let guest = copy.number == world.client.owner ? nil : world.owner?.host
+        guard let target = guest ?? (world.chance(4) ? world.any(others) : others.first) else { return }
+        let protect = PrimaryDriver.start(on: host, copy, to: target.index, settings)
+        if let protect, protect.isAlive { host.protect = protect }
+    }
+
+    // MARK: Failover
+
+    /// Switches the guest's host off, or cuts it off from the clients, to fail over.
+    func fence(_ owner: GuestCopy, byPower: Bool) {
+        let host = owner.host
+        guard fenced == nil, owner.number == world.client.owner else { return }
+        world.note { "\(host.name) is fenced \(byPower ? "(switched off)" : "(cut off)")" }
+        owner.speak()
+        fenced = host
+        if byPower { host.losePower() } else { host.isIsolated = true }
+        failOver()
+    }
+
+    private func failOver() {
+        roundsWithoutGuest += 1
+        var isUnclear = false
+        for host in world.hosts where host !== fenced || host.copy == nil {
+            guard host.isUp, let daemon = host.standby, daemon.isRunning else {
+                isUnclear = true
+                continue
+            }
+            // Whoever speaks for the guest must be off, or cut off; before its last word is gone nobody vouches for that.
+            let others = world.hosts.filter { $0 !== host && $0.copy != nil && !$0.isIsolated }
+            guard others.allSatisfy({ $0.copy?.end != nil }), let image = daemon.image,
+                image.isOf(world.client) || daemon.machine.facts.state == .active
+            else { continue }
+            let order = ActivationOrder(
+                confirmFenced: others.isEmpty ? image.facts.primaryHost : nil,
+                acceptRollback: roundsWithoutGuest > 6 && world.chance(2)
+            )
+            switch daemon.activate(order) {
+            case .active:
+                fenced = nil
+                return
+            case .tryAgain: isUnclear = true
+            case .refused(.mayBeOlder) where world.owner == nil: isUnclear = true
+            case .refused(let decision): world.note { "not activated on \(host.name): \(decision)" }
+            }
+        }
+        // A host that may have been granted the guest has it.
+        if isUnclear || world.hosts.contains(where: { $0.standby?.holdsGrant ?? true }) { return }
+        if let owner = world.owner, owner.end == nil {
+            world.note { "\(owner.host.name) is let back" }
+            owner.host.isIsolated = false
+            fenced = nil
+        } else if roundsWithoutGuest > 3, world.hosts.allSatisfy({ $0.protect == nil }) {
+            fenced = nil
+            for host in world.hosts { if let copy = host.copy { destroy(copy) } }
+            if let host = world.any(world.hosts) { world.startGuest(on: host) }
+        }
+    }
+
+    /// Somebody tries without a word, while the guest lives: nothing may come of it.
+    func hope() {
+        guard let owner = world.owner, owner.end == nil else { return }
+        for host in world.hosts where host !== owner.host {
+            guard let daemon = host.standby, daemon.isRunning, !daemon.machine.runsHere, !daemon.holdsGrant,
+                daemon.image?.isOf(world.client) == true
+            else { continue }
+            _ = daemon.activate(ActivationOrder())
+        }
+    }
+}
+
+extension StandbyDriver {
+    /// The guest is granted to this host, and can be started here.
+    var holdsGrant: Bool { machine.facts.state == .active && image != nil && !machine.runsHere }
+}
