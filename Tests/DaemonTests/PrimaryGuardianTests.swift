@@ -69,6 +69,8 @@ private final class FakeHands: GuardianHands {
     private let lease: Descriptor
 
     init() throws {
+        // Whoever is talked to may have ended; remusd ignores the signal too.
+        Signals.ignore([SIGPIPE])
         directory = try TemporaryDirectory()
         hands = FakeHands(hold: directory.path + "/hold")
         (lease, keeper) = try Pipe.create()

@@ -86,8 +86,7 @@ import XenHost
             }
             try expectWholeCheckpoint()
         }
-        #expect(qemu.waits(for: "remove-fd"))
-        #expect(qemu.read(\.heldSets) == 0)
+        #expect(qemu.holdsNothing())
     }
 
     @Test func thePauseCountsFromTheVcpusOn() throws {

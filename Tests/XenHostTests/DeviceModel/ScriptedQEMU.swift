@@ -63,6 +63,8 @@ final class ScriptedQEMU: Sendable {
     private let thread: WorkerThread
 
     init(domain: UInt32 = 7) throws {
+        // Whoever is talked to may have ended; remusd ignores the signal too.
+        Signals.ignore([SIGPIPE])
         var template = Array("/tmp/remusd.XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError("make a temporary directory") }
         folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
@@ -110,6 +112,11 @@ final class ScriptedQEMU: Sendable {
     /// Waits until the journal ends with `last`.
     func waits(for last: String) -> Bool {
         state.wait(until: Clock.monotonic + 10_000_000_000) { $0.journal.last == last ? true : nil } ?? false
+    }
+
+    /// Waits until it holds no descriptor of ours any more.
+    func holdsNothing() -> Bool {
+        state.wait(until: Clock.monotonic + 10_000_000_000) { $0.heldSets == 0 ? true : nil } ?? false
     }
 
     private struct Session {
