@@ -47,7 +47,7 @@ def show(kit, name):
     kit.wait_protected(name, kit.alpha)
     say("protected: alpha to beta")
     redis, sequence = kit.redis(guest), kit.sequence(guest)
-    redis.wait_told(100)
+    redis.wait_told(20, seconds=180)  # Each takes three epochs, and an epoch takes a second here.
     status = kit.status(name, kit.alpha, "primary")
     written, told = guest.memory(), redis.told
     kit.alpha.power_off()
@@ -56,7 +56,7 @@ def show(kit, name):
     kit.wait_peer_lost(name, kit.beta)
     kit.activate(name, kit.beta, "--confirm-fenced", "alpha")
     active = time.monotonic()
-    redis.wait_told(50, seconds=120)
+    redis.wait_told(10, seconds=180)
     counted, numbers = redis.stop(), sequence.stop()
     after = guest.memory()
     if after < written:
