@@ -43,7 +43,9 @@ def lose_primary(kit, guests, primary, standby):
 def exported(kit, name, standby):
     """Xen's own tool takes an export of the image, as it is at this moment."""
     standby.run("remusd export %s /var/tmp/image" % name, timeout=120)
-    shown = standby.run("verify-stream-v2 --format xl --in /var/tmp/image && rm /var/tmp/image", timeout=300).stdout
+    # Debian keeps Xen's Python modules beside its programs.
+    line = "PYTHONPATH=/usr/lib/xen-4.17/lib/python verify-stream-v2 --format xl --in /var/tmp/image && rm /var/tmp/image"
+    shown = standby.run(line, timeout=300).stdout
     kit.say("verify-stream-v2: %s" % (shown.strip()[-200:] or "no complaint"))
 
 
