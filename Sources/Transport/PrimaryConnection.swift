@@ -134,17 +134,11 @@ package final class PrimaryConnection {
                 }
                 beginFrame()
             }
-            if headerLeft > 0 {
-                guard let count = try writeFrame() else { return }
-                dataSent += UInt64(count)
-                let ofHeader = min(count, headerLeft)
-                headerLeft -= ofHeader
-                body = UnsafeRawBufferPointer(rebasing: body[(count - ofHeader)...])
-            } else {
-                guard let count = try write(body) else { return }
-                dataSent += UInt64(count)
-                body = UnsafeRawBufferPointer(rebasing: body[count...])
-            }
+            guard let count = try writeFrame() else { return }
+            dataSent += UInt64(count)
+            let ofHeader = min(count, headerLeft)
+            headerLeft -= ofHeader
+            body = UnsafeRawBufferPointer(rebasing: body[(count - ofHeader)...])
             if headerLeft == 0, body.isEmpty, data.isEmpty, endsEpoch { finishEpoch() }
         }
     }
@@ -160,7 +154,7 @@ package final class PrimaryConnection {
         headerLeft = FrameHeader.size
     }
 
-    /// Writes header and body of a data frame in one call.
+    /// Writes what is left of a data frame's header and body in one call.
     private func writeFrame() throws(ConnectionError) -> Int? {
         let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
         do throws(SystemError) {

@@ -127,15 +127,3 @@ final class StandbyUnderTest {
         return true
     }
 }
-
-extension StandbyEvent {
-    var connection: ConnectionID? {
-        switch self {
-        case .hello(_, _, let connection), .received(_, let connection), .epochWhole(_, let connection),
-            .violation(_, let connection), .failure(_, _, let connection), .connectionLost(let connection),
-            .dataReceived(let connection), .notListening(let connection):
-            connection
-        case .tick, .imageLost: nil
-        }
-    }
-}
