@@ -125,4 +125,13 @@ import Testing
             ]
         )
     }
+
+    @Test func aPlugIsSpeltAsRemusdPlugSays() throws {
+        let text =
+            #"{"device":"rmd5.0a","domain":5,"dropped":1,"held_bytes":1500,"held_packets":2,"interface":"vif5.0","#
+            + #""schema":"remusd.plug/1","state":"closed"}"#
+        let report = try ControlJSON.decode(PlugReport.self, from: Array(text.utf8))
+        #expect(report.heldBytes == 1500)
+        #expect(String(decoding: try ControlJSON.encode(report), as: UTF8.self) == text)
+    }
 }

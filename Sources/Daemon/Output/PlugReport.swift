@@ -18,6 +18,13 @@ package struct PlugReport: Codable, Equatable, Sendable {
     /// Packets dropped because it was full.
     package var dropped: UInt64
 
+    package enum CodingKeys: String, CodingKey {
+        case schema, device, domain, interface, state
+        case heldBytes = "held_bytes"
+        case heldPackets = "held_packets"
+        case dropped
+    }
+
     /// All there are. Needs no privilege.
     package static func all() throws(NetlinkError) -> [PlugReport] {
         try PlugSurvey.list().map { PlugReport($0) }
