@@ -43,7 +43,9 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Act",
-                subcommands: [ActivateCommand.self, UnprotectCommand.self]
+                subcommands: [
+                    ActivateCommand.self, UnprotectCommand.self, StartCommand.self, BootGuardCommand.self,
+                ]
             ),
             CommandGroup(
                 name: "Images",

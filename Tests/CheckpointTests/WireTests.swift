@@ -53,6 +53,8 @@ import XenStream
         .heartbeatEcho(Heartbeat(number: 6, sentAt: Instant(nanoseconds: 77))),
         .plannedEnd(PlannedEnd(reason: .crashed, generation: 4)),
         .plannedEndAnswer(.kept, generation: 4),
+        .inquiry(Inquiry(name: "web1", uuid: GuestUUID(high: 1, low: 2))),
+        .claim(HostClaim(primary: 3, outdatedBy: 4, standby: 5, holding: .image)),
     ]
 
     private func frame(_ message: Message, session: UInt64 = 0x1122) -> [UInt8] {
@@ -169,7 +171,8 @@ import XenStream
     func randomBodiesNeverTrap(_ seed: UInt64) {
         var random = SplitMix(state: seed)
         let types: [FrameType] = [
-            .hello, .welcome, .refuse, .epochEnd, .ack, .heartbeat, .plannedEnd, .plannedEndAnswer,
+            .hello, .welcome, .refuse, .epochEnd, .ack, .heartbeat, .plannedEnd, .plannedEndAnswer, .inquiry,
+            .claim,
         ]
         var understood = 0
         for round in 0..<2000 {

@@ -274,7 +274,7 @@ package struct StandbyMachine {
                 effects.append(.noteEchoedBeat(beat.sentAt))
             }
         case .plannedEnd(let end): plannedEnd(end, connection, now, &effects)
-        case .hello, .welcome, .refuse, .epochEnd, .ack, .plannedEndAnswer:
+        case .hello, .welcome, .refuse, .epochEnd, .ack, .plannedEndAnswer, .inquiry, .claim:
             let text = "an unexpected \(message.type) message"
             refuse(.violation, text, connection, &effects)
             lose(connection, text, now, &effects)

@@ -14,6 +14,8 @@ package enum FrameType: UInt16, Sendable {
     case heartbeatEcho = 8
     case plannedEnd = 9
     case plannedEndAnswer = 10
+    case inquiry = 11
+    case claim = 12
 }
 
 /// Why bytes are not a frame, or not one that is allowed.

@@ -195,6 +195,17 @@ package enum PlannedEndAnswer: UInt8, Equatable, Sendable {
     case kept = 2
 }
 
+/// Instead of a hello: what do you know of this guest? Answered with a claim, and the connection ends.
+package struct Inquiry: Equatable, Sendable {
+    package var name: String
+    package var uuid: GuestUUID
+
+    package init(name: String, uuid: GuestUUID) {
+        self.name = name
+        self.uuid = uuid
+    }
+}
+
 /// Everything but `data` that two remusd say to each other.
 package enum Message: Equatable, Sendable {
     case hello(Hello)
@@ -206,4 +217,6 @@ package enum Message: Equatable, Sendable {
     case heartbeatEcho(Heartbeat)
     case plannedEnd(PlannedEnd)
     case plannedEndAnswer(PlannedEndAnswer, generation: UInt64)
+    case inquiry(Inquiry)
+    case claim(HostClaim)
 }

@@ -13,6 +13,8 @@ extension Message {
         case .heartbeatEcho: .heartbeatEcho
         case .plannedEnd: .plannedEnd
         case .plannedEndAnswer: .plannedEndAnswer
+        case .inquiry: .inquiry
+        case .claim: .claim
         }
     }
 
@@ -43,6 +45,10 @@ extension Message {
             return withLargeFrame(session, welcome.encoded(), body)
         case .refuse(let refusal):
             return withLargeFrame(session, refusal.encoded(), body)
+        case .inquiry(let inquiry):
+            return withLargeFrame(session, inquiry.encoded(), body)
+        case .claim(let claim):
+            return withLargeFrame(session, claim.encoded(), body)
         }
     }
 
@@ -110,6 +116,8 @@ extension Message {
                 throw .badBody(.plannedEndAnswer, "unknown answer \(raw)")
             }
             self = .plannedEndAnswer(answer, generation: generation)
+        case .inquiry: self = .inquiry(try Inquiry(&fields))
+        case .claim: self = .claim(try HostClaim(&fields))
         }
         try fields.finish()
     }
@@ -260,6 +268,39 @@ extension Refusal {
             reason: try fields.takeCase(RefusalReason.self),
             generation: try fields.takeNumber(),
             text: try fields.takeText()
+        )
+    }
+}
+
+extension Inquiry {
+    func encoded() -> [UInt8] {
+        var fields = FieldWriter()
+        fields.put(name)
+        fields.put(uuid.high)
+        fields.put(uuid.low)
+        return fields.bytes
+    }
+
+    init(_ fields: inout FieldReader) throws(FrameError) {
+        let name = try fields.takeText(limit: 64)
+        self.init(name: name, uuid: GuestUUID(high: try fields.take(), low: try fields.take()))
+    }
+}
+
+extension HostClaim {
+    func encoded() -> [UInt8] {
+        var fields = FieldWriter()
+        for number in [primary, outdatedBy, standby] { fields.put(number) }
+        fields.put(holding.rawValue)
+        return fields.bytes
+    }
+
+    init(_ fields: inout FieldReader) throws(FrameError) {
+        self.init(
+            primary: try fields.takeNumber(),
+            outdatedBy: try fields.takeNumber(),
+            standby: try fields.takeNumber(),
+            holding: try fields.takeCase(Holding.self)
         )
     }
 }

@@ -25,6 +25,8 @@ package struct StandbyRecord: DurableRecord, Equatable {
     package var id: String?
     /// Where clients reach the guest.
     package var address: String?
+    /// The name of the host that the image came from, or the last one did.
+    package var primaryHost: String?
     /// RFC 3339, UTC; for people.
     package var updatedAt: String
 
@@ -53,6 +55,7 @@ package struct StandbyRecord: DurableRecord, Equatable {
         case schema, guest, uuid, generation, state
         case activatedFrom = "activated_from"
         case id, address
+        case primaryHost = "primary_host"
         case updatedAt = "updated_at"
     }
 }

@@ -25,6 +25,8 @@ final class StandbyGuest: Sendable {
         var connections: [ConnectionID: StandbyConnection] = [:]
         var uuid: GuestUUID?
         var address = ""
+        /// The host that the image comes from.
+        var primaryHost: String?
         /// What the primary, or the image, says of the guest.
         var description: GuestDescription?
         /// What would stand in the way of starting it here, when last asked.
@@ -64,6 +66,9 @@ final class StandbyGuest: Sendable {
         var state = State(machine: machine, durable: machine.facts, image: image)
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
+        state.primaryHost =
+            image?.image.primaryHost
+            ?? (try? StandbyRecord.load(from: paths.standbyRecord(name)))?.primaryHost
         state.primaryWatch = image.map { PrimaryWatch($0.image) }
         state.description = image?.image.description
         self.state = Mutex(state)
@@ -156,6 +161,7 @@ final class StandbyGuest: Sendable {
     private func noteHello(_ hello: Hello, _ state: inout State) {
         state.uuid = hello.guest.uuid
         state.address = hello.guest.address
+        state.primaryHost = hello.host
         state.description = hello.guest
         if state.primaryWatch?.watches(hello) != true { state.primaryWatch = PrimaryWatch(hello) }
     }
@@ -179,7 +185,7 @@ final class StandbyGuest: Sendable {
     func store(_ facts: StandbyFacts, _ state: inout State) throws {
         let address = state.activated?.address ?? ""
         let known = address.isEmpty ? state.address : address
-        let record = StandbyRecord(
+        var record = StandbyRecord(
             guest: name.description,
             uuid: state.uuid?.description ?? "",
             generation: facts.generation,
@@ -188,6 +194,7 @@ final class StandbyGuest: Sendable {
             id: facts.activationID == 0 ? nil : String(facts.activationID, radix: 16),
             address: known.isEmpty ? nil : known
         )
+        record.primaryHost = state.primaryHost
         try record.store(at: paths.standbyRecord(name))
         state.durable = facts
     }

@@ -24,9 +24,12 @@ struct StandbySession {
     /// Serves the connection until it ends.
     func run() {
         do {
-            let hello = try receiveHello()
-            let guest = try service.guest(for: hello)
-            serve(hello, guest)
+            switch try receiveOpening() {
+            case .inquiry(let inquiry): try connection.send(.claim(service.claim(for: inquiry)), session: 0)
+            case .hello(let hello): serve(hello, try service.guest(for: hello))
+            case let other:
+                throw ConnectionError.frame(.badBody(other.type, "a connection begins with a hello"))
+            }
         } catch {
             log.warning("connection refused: \(error)", metadata: ["peer": "\(connection.peer)"])
             let refusal = Refusal(reason: Self.reason(error), generation: 0, text: "\(error)")
@@ -39,18 +42,17 @@ struct StandbySession {
         return error is ConnectionError || error is ValueError ? .violation : .failure
     }
 
-    private func receiveHello() throws -> Hello {
+    /// The first message: a hello, or an inquiry.
+    private func receiveOpening() throws -> Message {
         guard connection.waitForFrame(milliseconds: Self.helloDeadline) else {
             throw ConnectionError.system(SystemError("hear a hello from \(connection.peer)", code: 110))
         }
         var buffer = ControlBuffer()
         let header = try buffer.receiveHeader(from: connection)
-        guard header.type == .hello,
-            case .hello(let hello) = try buffer.receiveMessage(header, from: connection)
-        else {
+        guard header.type == .hello || header.type == .inquiry else {
             throw ConnectionError.frame(.badBody(header.type, "a connection begins with a hello"))
         }
-        return hello
+        return try buffer.receiveMessage(header, from: connection)
     }
 
     private func serve(_ hello: Hello, _ guest: StandbyGuest) {
@@ -149,7 +151,7 @@ struct StandbySession {
 }
 
 /// One control frame on its way in. Grows to the largest frame once.
-private struct ControlBuffer: ~Copyable {
+struct ControlBuffer: ~Copyable {
     private let header = UnsafeMutableRawBufferPointer.allocate(byteCount: FrameHeader.size, alignment: 16)
     private var body = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 16)
 

@@ -63,8 +63,13 @@ package struct XlProgram: Sendable {
     func unpause(_ domid: UInt32) throws(XenError) { try order(["unpause", "\(domid)"]) }
     func destroy(_ domid: UInt32) throws(XenError) { try order(["destroy", "\(domid)"]) }
 
+    /// The name that the configuration of a file gives its guest; nil where xl cannot read it.
+    package func name(configuration path: String) -> String? {
+        (try? read(configuration: path)).flatMap { DomainConfiguration(json: $0)?.name }
+    }
+
     /// Makes the guest of a configuration anew, and lets it run.
-    func create(configuration: String) throws(XenError) {
+    package func create(configuration: String) throws(XenError) {
         try RunningXl(program: path, ["create", configuration]).finish(within: limits.restore)
     }
 

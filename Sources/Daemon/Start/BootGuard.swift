@@ -1,0 +1,110 @@
+import Checkpoint
+import Glibc
+import SystemSupport
+
+/// Keeps a host that boots from starting guests that may run elsewhere: fills the folder from which xendomains starts
+/// guests with those of /etc/xen/auto that this host may start, and takes away what it saved of any that remusd knows: a
+/// guest saved when its host was shut down has been activated elsewhere, or ran on, since.
+package struct BootGuard: Sendable {
+    /// One configuration of the folder.
+    package struct Entry: Equatable, Sendable {
+        package var file: String
+        package var guest: GuestName
+        package var starts: Bool
+        package var reason: String
+    }
+
+    private let paths: Paths
+    /// Where the configurations lie that are to be started at boot.
+    private let source: String
+    /// Where xendomains looks.
+    private let target: String
+    /// Where xendomains restores guests from, each a file of its name.
+    private let saved: String
+    /// The name that a configuration gives its guest; nil if it cannot be told.
+    private let nameOf: @Sendable (String) -> String?
+
+    package init(
+        _ paths: Paths,
+        from source: String,
+        to target: String,
+        saved: String,
+        nameOf: @escaping @Sendable (String) -> String?
+    ) {
+        self.paths = paths
+        self.source = source
+        self.target = target
+        self.saved = saved
+        self.nameOf = nameOf
+    }
+
+    /// Links what may be started, once the other hosts were asked. One that is silent is asked again for `patience`.
+    /// - Returns: every configuration of the folder, in order of their names.
+    package func run(patience: TimeSpan) throws -> [Entry] {
+        try SmallFile.makeDirectories(target)
+        for file in Self.files(in: target) { unlink("\(target)/\(file)") }
+        var entries: [Entry] = []
+        let deadline = Clock.monotonic + patience.nanoseconds
+        for file in Self.files(in: source) {
+            let entry = try judge(file, until: deadline)
+            if entry.starts, symlink("\(source)/\(file)", "\(target)/\(file)") != 0 {
+                throw SystemError("link \(target)/\(file)")
+            }
+            entries.append(entry)
+        }
+        return entries
+    }
+
+    private func judge(_ file: String, until deadline: UInt64) throws -> Entry {
+        let stem = file.split(separator: ".").first.map(String.init) ?? file
+        let guest = try GuestName(nameOf("\(source)/\(file)") ?? stem)
+        func entry(_ starts: Bool, _ reason: String) -> Entry {
+            Entry(file: file, guest: guest, starts: starts, reason: reason)
+        }
+        do {
+            guard let start = try GuestStart(guest, paths) else {
+                return entry(true, "remusd does not know it")
+            }
+            while true {
+                let answer = try start.decide(GuestStart.Order())
+                if case .start(let generation) = answer.decision {
+                    try start.record(generation)
+                    return entry(true, answer.text)
+                }
+                let mayChange: Bool =
+                    switch answer.decision {
+                    case .peerSilent, .tooSoon: true
+                    default: false
+                    }
+                guard mayChange, Clock.monotonic < deadline else { return entry(false, answer.text) }
+                usleep(1_000_000)
+            }
+        } catch {
+            // In doubt it is not started; the others are.
+            return entry(false, "\(error)")
+        }
+    }
+
+    /// xendomains restores each file of its folder, and no folder in it.
+    private func holdSaved(_ guest: GuestName) throws(SystemError) {
+        let held = "\(saved)/held-by-remusd"
+        guard access("\(saved)/\(guest)", F_OK) == 0 else { return }
+        try SmallFile.makeDirectories(held)
+        guard rename("\(saved)/\(guest)", "\(held)/\(guest)") == 0 else {
+            throw SystemError("move \(saved)/\(guest) to \(held)")
+        }
+    }
+
+    private static func files(in folder: String) -> [String] {
+        guard let handle = opendir(folder) else { return [] }
+        defer { closedir(handle) }
+        var found: [String] = []
+        while let entry = readdir(handle) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if !name.hasPrefix(".") { found.append(name) }
+        }
+        return found.sorted()
+    }
+}

@@ -1,0 +1,153 @@
+import Checkpoint
+import EmbeddedHost
+import Glibc
+import SystemSupport
+import Testing
+
+@testable import Daemon
+
+/// A host that boots asks the other one, over a real connection, before it starts what remusd knows.
+@Suite struct GuestStartTests {
+    private let here, there: TemporaryDirectory
+    private let herePaths, therePaths: Paths
+    private let name: GuestName
+    private let uuid = GuestUUID(high: 1, low: 2)
+
+    init() throws {
+        here = try TemporaryDirectory()
+        there = try TemporaryDirectory()
+        herePaths = Paths(runtime: here.path, state: here.path)
+        therePaths = Paths(runtime: there.path, state: there.path)
+        name = try GuestName("db")
+    }
+
+    private func primary(_ generation: UInt64, at paths: Paths, peer: String?) throws {
+        let record = PrimaryRecord(
+            guest: "db",
+            uuid: uuid.description,
+            generation: generation,
+            session: nil,
+            peer: peer,
+            // So that this machine has been up for long enough, whenever it was started.
+            aloneAfterMs: 1
+        )
+        try record.store(at: paths.primaryRecord(name))
+    }
+
+    private func standby(_ generation: UInt64, _ state: StandbyRecord.State, at paths: Paths) throws {
+        let record = StandbyRecord(guest: "db", uuid: uuid.description, generation: generation, state: state)
+        try record.store(at: paths.standbyRecord(name))
+    }
+
+    /// With a `remusd standby` on the other host.
+    private func withStandby(_ body: (SocketAddress) throws -> Void) throws {
+        let path = try therePaths.guardianSocket()
+        let isServing = Monitor(false)
+        // It ends by itself, ten seconds after its last client.
+        let guardian = try WorkerThread("guardian") {
+            let guardian = try? Guardian(path: path)
+            guardian?.run { isServing.signal { $0 = true } }
+        }
+        guardian.detach()
+        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
+        let any = try #require(SocketAddress("127.0.0.1:0"))
+        let activator = EmbeddedActivator(runtimeDirectory: therePaths.runtime)
+        let service = try StandbyService(StandbyOptions(listen: any, paths: therePaths), activator: activator)
+        let thread = try WorkerThread("standby") { service.run() }
+        defer {
+            service.stop()
+            thread.join()
+        }
+        try body(service.address)
+    }
+
+    private func decision(_ order: GuestStart.Order = GuestStart.Order()) throws -> StartDecision {
+        try #require(try GuestStart(name, herePaths)).decide(order).decision
+    }
+
+    @Test func aGuestThatRemusdDoesNotKnowIsNobodysBusiness() throws {
+        #expect(try GuestStart(name, herePaths) == nil)
+    }
+
+    @Test func theOtherHostIsAskedAndItsRecordsCount() throws {
+        try withStandby { address in
+            try primary(3, at: herePaths, peer: address.description)
+            #expect(try decision() == .start(generation: 4))
+            try standby(3, .image, at: therePaths)
+            // A record alone is no image: it was in a memory that is gone.
+            #expect(try decision() == .start(generation: 4))
+            try standby(4, .active, at: therePaths)
+            #expect(try decision() == .activeElsewhere(generation: 4))
+            try primary(5, at: therePaths, peer: nil)
+            #expect(try decision() == .activeElsewhere(generation: 5))
+        }
+    }
+
+    @Test func aSilentHostKeepsItFromBeingStarted() throws {
+        // Discard's port, where nobody listens: refused at once.
+        try primary(3, at: herePaths, peer: "127.0.0.1:9")
+        #expect(try decision() == .peerSilent)
+        var order = GuestStart.Order()
+        order.confirmFenced = "127.0.0.1"
+        #expect(try decision(order) == .start(generation: 4))
+        order.confirmFenced = "somebody.else"
+        #expect(throws: StartError.self) { try decision(order) }
+    }
+
+    @Test func whatIsRecordedBeforeTheStartOutranksWhatWasBefore() throws {
+        try primary(3, at: herePaths, peer: "10.0.0.2:7070")
+        try #require(try GuestStart(name, herePaths)).record(4)
+        let claim = try HostClaim(recordedFor: name, uuid: uuid.description, in: herePaths)
+        #expect(claim == HostClaim(primary: 4))
+        #expect(try PrimaryRecord.load(from: herePaths.primaryRecord(name))?.peer == "10.0.0.2:7070")
+    }
+
+    /// What xendomains is shown: guests of nobody's, and those that ran here last.
+    @Test func theBootGuardLinksWhatMayStart() throws {
+        let auto = here.file("auto.xen")
+        try SmallFile.makeDirectories(auto)
+        for file in ["db.cfg", "other.cfg"] { try here.write("name = 'x'", to: "auto.xen/\(file)") }
+        let shown = here.file("auto")
+        func run() throws -> [BootGuard.Entry] {
+            try BootGuard(herePaths, from: auto, to: shown, saved: here.path) { _ in nil }.run(
+                patience: .milliseconds(0)
+            )
+        }
+        func links() -> [Bool] { ["db.cfg", "other.cfg"].map { access("\(shown)/\($0)", R_OK) == 0 } }
+        try withStandby { address in
+            try primary(3, at: herePaths, peer: address.description)
+            try standby(4, .active, at: therePaths)
+            try here.write("saved", to: "db")
+            let held = try run()
+            #expect(access(here.file("db"), F_OK) != 0)
+            #expect(SmallFile.read(here.file("held-by-remusd/db")) == "saved")
+            #expect(held.map(\.starts) == [false, true])
+            #expect(held[0].reason.contains("at generation 4"))
+            #expect(links() == [false, true])
+            // The other host was not it, after all.
+            try standby(2, .dropped, at: therePaths)
+            #expect(try run().map(\.starts) == [true, true])
+            #expect(links() == [true, true])
+            #expect(try PrimaryRecord.load(from: herePaths.primaryRecord(name))?.generation == 4)
+        }
+        #expect(try run().map(\.starts) == [false, true])
+        #expect(links() == [false, true])
+    }
+
+    @Test func aRecordThatCannotBeReadKeepsItFromBeingStarted() throws {
+        try SmallFile.makeDirectories(here.file("auto.xen"))
+        try here.write("", to: "auto.xen/db.cfg")
+        try here.write("{", to: "primary-db.json")
+        let shown = try BootGuard(
+            herePaths,
+            from: here.file("auto.xen"),
+            to: here.file("auto"),
+            saved: here.path
+        ) {
+            _ in nil
+        }
+        .run(patience: .milliseconds(0))
+        #expect(shown.map(\.starts) == [false])
+        #expect(shown[0].reason.contains("cannot be used"))
+    }
+}
