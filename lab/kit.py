@@ -8,6 +8,7 @@ import plan
 from clients import RedisClient, SequenceClient
 from failure import LabError
 from guests import Running
+from watcher import Watcher
 
 STANDBY_PORT = 7070
 LOGS = "/var/log/remusd"
@@ -24,6 +25,7 @@ class Kit:
         self.lab, self.log = lab, log
         self.alpha, self.beta = lab.alpha, lab.beta
         self.clients = []
+        self.watchers = []
         self.background = []
         self.disturbed = False
         for host in lab.hosts.values():
@@ -51,6 +53,13 @@ class Kit:
 
     def sequence(self, guest):
         return self._begin(SequenceClient(self.lab, guest))
+
+    def watch(self, guest):
+        """Watches all that the guest sends from now on, whichever host it runs on."""
+        watcher = Watcher(self.lab, guest)
+        self.watchers.append(watcher)
+        watcher.start()
+        return watcher
 
     def _begin(self, client):
         self.clients.append(client)
@@ -120,6 +129,9 @@ class Kit:
             client.ending.set()
             client.stream.close()
         self.clients.clear()
+        for watcher in self.watchers:
+            watcher.close()
+        self.watchers.clear()
         self.lab.links.heal()
         for host in self.lab.hosts.values():
             if host.state() == "hung":
