@@ -39,7 +39,7 @@ MODULES = """
     bridge tun loop ifb dummy veth nbd drbd af_packet 8021q nf_tables br_netfilter tcp_bbr
     """.split()
 MODULE_FOLDERS = ("kernel/net/sched",)
-GUEST_PROGRAMS = ("checker", "sequence", "shelld")
+GUEST_PROGRAMS = ("beacon", "checker", "sequence", "shelld")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 DISK_MIB = 1024
 UNUSED_SECONDS = 7 * 24 * 3600
@@ -215,7 +215,7 @@ def pack_guest(work, root, version, folder):
     """A guest's whole system: busybox, its network driver, the programs of guest/; and redis-server, but for small guests."""
     tree = work + "/guest"
     busybox_tree(root, tree, "guest/init")
-    copy_modules(root, version, ("xen-netfront",), tree)
+    copy_modules(root, version, ("xen-netfront", "af_packet"), tree)
     os.makedirs(tree + "/lib64")
     os.symlink("lib64", tree + "/lib")
     for name in GUEST_PROGRAMS:

@@ -5,9 +5,11 @@ import shlex
 import time
 
 import plan
+from arbiter import Etcd
 from clients import RedisClient, SequenceClient
 from failure import LabError
 from guests import Running
+from watcher import Watcher
 
 STANDBY_PORT = 7070
 LOGS = "/var/log/remusd"
@@ -24,8 +26,10 @@ class Kit:
         self.lab, self.log = lab, log
         self.alpha, self.beta = lab.alpha, lab.beta
         self.clients = []
+        self.watchers = []
         self.background = []
         self.disturbed = False
+        self.etcd = None
         for host in lab.hosts.values():
             host.trace = log
 
@@ -51,6 +55,13 @@ class Kit:
 
     def sequence(self, guest):
         return self._begin(SequenceClient(self.lab, guest))
+
+    def watch(self, guest):
+        """Watches all that the guest sends from now on, whichever host it runs on."""
+        watcher = Watcher(self.lab, guest)
+        self.watchers.append(watcher)
+        watcher.start()
+        return watcher
 
     def _begin(self, client):
         self.clients.append(client)
@@ -111,6 +122,12 @@ class Kit:
         standby.run(["remusd", "activate", name] + list(options), timeout=180)
         return time.monotonic() - begin
 
+    def arbiter(self):
+        """A fresh etcd, which both hosts reach as long as the guests' link is there."""
+        self.etcd = Etcd(self.lab.directory, self.lab.links)
+        self.etcd.start()
+        return self.etcd
+
     # --- in between
 
     def tidy(self, guests=False):
@@ -120,6 +137,12 @@ class Kit:
             client.ending.set()
             client.stream.close()
         self.clients.clear()
+        for watcher in self.watchers:
+            watcher.close()
+        self.watchers.clear()
+        if self.etcd:
+            self.etcd.forget()
+            self.etcd = None
         self.lab.links.heal()
         for host in self.lab.hosts.values():
             if host.state() == "hung":

@@ -5,6 +5,7 @@ Usage: python3 Tests/Lab/lab_test.py
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import cpio  # noqa: E402
 import processes  # noqa: E402
 import runner  # noqa: E402
 import switch  # noqa: E402
+import watcher  # noqa: E402
 from kit import Skip  # noqa: E402
 
 
@@ -74,6 +76,50 @@ class SwitchTests(unittest.TestCase):
         self.ports[1].flush(10.6)
         self.assertEqual(len(self.ports[1].sent), 1)
         self.assertGreater(self.ports[1].dropped, 0)
+
+
+class HistoryTests(unittest.TestCase):
+    def setUp(self):
+        self.history = watcher.History()
+
+    def beacon(self, number, kind=0x88B5, tag=False):
+        self.history.frame(bytes(12) + struct.pack("!H", kind) + b"xx" + watcher.MARK + struct.pack("!Q", number), tag)
+
+    def segment(self, sequence, data, acknowledged=0, flags=0x10, padding=b""):
+        tcp = struct.pack("!HHIIBBHHH", 7001, 5000, sequence, acknowledged, 5 << 4, flags, 0, 0, 0) + data
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0, bytes(4), bytes(4))
+        self.history.frame(bytes(12) + b"\x08\x00" + ip + tcp + padding)
+
+    def test_numbers_that_rise_are_one_history_and_some_may_be_lost(self):
+        for number in (1, 2, 5, 9):
+            self.beacon(number)
+            self.beacon(number, tag=True)
+        self.assertIsNone(self.history.broken)
+        self.assertEqual(self.history.seen, {"unknown type": 4, "VLAN": 4})
+
+    def test_a_number_that_comes_again_or_is_lower_is_another_history(self):
+        for again in (5, 3):
+            self.history = watcher.History()
+            self.beacon(5)
+            self.beacon(again)
+            self.assertEqual(self.history.broken, "unknown type: number %d after 5" % again)
+
+    def test_what_is_sent_again_must_be_the_same_bytes(self):
+        start = 0xFFFFFFFE  # The sequence wraps.
+        self.segment(start, b"", flags=0x02)
+        self.segment(0xFFFFFFFF, b"1\n", padding=bytes(4))
+        self.segment(1, b"2\n")
+        self.segment(0xFFFFFFFF, b"1\n2\n3\n")
+        self.assertIsNone(self.history.broken)
+        self.segment(1, b"4\n")
+        self.assertIn("other bytes", self.history.broken)
+
+    def test_an_acknowledgement_is_never_taken_back(self):
+        self.segment(1, b"", acknowledged=100)
+        self.segment(1, b"", acknowledged=100)
+        self.assertIsNone(self.history.broken)
+        self.segment(1, b"", acknowledged=99)
+        self.assertIn("takes back", self.history.broken)
 
 
 class ProcessTests(unittest.TestCase):
