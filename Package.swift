@@ -44,6 +44,11 @@ let package = Package(
             pkgConfig: "libnl-route-3.0",
             providers: [.apt(["libnl-route-3-dev"])]
         ),
+        .systemLibrary(
+            name: "CCurl",
+            pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]
+        ),
         room("SystemSupport", ["CLinux"]),
         room("XenStream"),
         room("Checkpoint", ["CKernels", "XenStream"]),
@@ -55,8 +60,8 @@ let package = Package(
         room(
             "Daemon",
             [
-                "Checkpoint", "EmbeddedHost", "NetBuffer", "SystemSupport", "Transport", "XenHost",
-                "XenStream",
+                "CCurl", "Checkpoint", "EmbeddedHost", "NetBuffer", "SystemSupport", "Transport",
+                "XenHost", "XenStream",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -40,5 +40,10 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case text, json
 }
 
+extension ArbiterSpec: ExpressibleByArgument {
+    package init?(argument: String) { try? self.init(parsing: argument) }
+    static func argument(_ text: String) throws -> ArbiterSpec { try ArbiterSpec(parsing: text) }
+}
+
 extension WaitGoal: ExpressibleByArgument {}
 extension EngineChoice: ExpressibleByArgument {}

@@ -45,6 +45,7 @@ struct Remusd: ParsableCommand {
                 name: "Act",
                 subcommands: [
                     ActivateCommand.self, UnprotectCommand.self, StartCommand.self, BootGuardCommand.self,
+                    ArbiterCommand.self,
                 ]
             ),
             CommandGroup(
