@@ -66,7 +66,8 @@ final class HTTPSession: @unchecked Sendable {
         errors.deallocate()
     }
 
-    /// Sends `body` and waits for the answer.
+    /// Sends `body` and waits for the answer. Where a connection that was kept turns out to be dead, libcurl sends it again on
+    /// a new one: it must be something that may be received twice.
     /// - Parameter timeout: for all of it; a millisecond at least.
     /// - Throws: where there is no whole answer. The request may have been received all the same.
     func post(

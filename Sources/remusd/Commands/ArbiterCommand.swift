@@ -171,7 +171,7 @@ struct ArbiterCheckCommand: ParsableCommand {
         }
         for note in check.notes { Console.note("Note: \(note)") }
         switch check.outcome {
-        case .works: Console.put("works\n")
+        case .works: if !check.steps.isEmpty { Console.put("works\n") }
         case .unavailable: Console.note("Error: it does not answer")
         case .wrong: Console.note("Error: it answers, and wrongly: do not use it")
         }

@@ -10,8 +10,8 @@ final class CuttingRelay: Sendable {
     private let target: SocketAddress
     private let listener: Descriptor
     private let isStopped = Atomic<Bool>(false)
-    /// What is done once the next transaction was answered, whose answer is then lost; nil: nothing is lost.
-    private let cut = Mutex<(@Sendable () -> Void)?>(nil)
+    /// How many more transactions' answers are lost, and what is done before each.
+    private let cut = Mutex<(left: Int, action: @Sendable () -> Void)>((0, {}))
 
     init(to target: SocketAddress) throws {
         self.target = target
@@ -28,8 +28,18 @@ final class CuttingRelay: Sendable {
         }.detach()
     }
 
-    /// Loses the next transaction's answer, after `action`.
-    func cutNextAnswer(_ action: @escaping @Sendable () -> Void = {}) { cut.withLock { $0 = action } }
+    /// Loses the answers to the next `count` transactions, each after `action`.
+    func cutAnswers(_ count: Int, _ action: @escaping @Sendable () -> Void = {}) {
+        cut.withLock { $0 = (count, action) }
+    }
+
+    private func takeCut() -> (@Sendable () -> Void)? {
+        cut.withLock { cut in
+            guard cut.left > 0 else { return nil }
+            cut.left -= 1
+            return cut.action
+        }
+    }
 
     func stop() { isStopped.store(true, ordering: .relaxed) }
 
@@ -46,7 +56,7 @@ final class CuttingRelay: Sendable {
             }
             if entries[1].isReadable {
                 guard let bytes = receive(far) else { return }
-                if isTransaction, let action = cut.withLock({ exchange(&$0, with: nil) }) {
+                if isTransaction, let action = takeCut() {
                     action()
                     return
                 }
