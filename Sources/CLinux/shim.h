@@ -67,6 +67,24 @@ static inline int CLinux_prctl(int option, unsigned long argument) {
     return prctl(option, argument, 0UL, 0UL, 0UL);
 }
 
+// ---- What the kernel knows of a TCP connection: struct tcp_info of linux/tcp.h, which cannot be included beside
+// netinet/tcp.h, whose own ends at tcpi_total_retrans. Up to tcpi_notsent_bytes (Linux 4.6).
+
+struct CLinux_tcp_info {
+    uint8_t state, ca_state, retransmits, probes, backoff, options, window_scales, flags;
+    uint32_t rto, ato, snd_mss, rcv_mss;
+    uint32_t unacked, sacked, lost, retrans, fackets;
+    uint32_t last_data_sent, last_ack_sent, last_data_recv, last_ack_recv;
+    uint32_t pmtu, rcv_ssthresh, rtt, rttvar, snd_ssthresh, snd_cwnd, advmss, reordering;
+    uint32_t rcv_rtt, rcv_space;
+    uint32_t total_retrans;
+    uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+    uint32_t segs_out, segs_in;
+    uint32_t notsent_bytes, min_rtt;
+};
+_Static_assert(offsetof(struct CLinux_tcp_info, pacing_rate) == sizeof(struct tcp_info), "struct tcp_info of netinet/tcp.h");
+_Static_assert(sizeof(struct CLinux_tcp_info) == 152, "struct tcp_info of linux/tcp.h up to tcpi_min_rtt");
+
 // ---- PAGEMAP_SCAN: Linux 6.7, newer than Debian 12's headers (linux/fs.h, struct pm_scan_arg).
 
 struct CLinux_page_region {

@@ -87,6 +87,11 @@ package struct Paths: Equatable, Sendable {
     /// The standby's durable record of one guest.
     package func standbyRecord(_ guest: GuestName) -> String { "\(state)/standby-\(guest).json" }
 
+    /// Which events a guest's hooks were told of.
+    package func hookJournal(_ role: GuestRole, _ guest: GuestName) -> String {
+        "\(state)/hooks-\(role.rawValue)-\(guest).json"
+    }
+
     // ---- What is there.
 
     /// The guests that have a `primary-NAME.sock`, sorted.

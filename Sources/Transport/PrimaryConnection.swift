@@ -8,12 +8,15 @@ package enum ConnectionError: Error, Sendable, CustomStringConvertible {
     case system(SystemError)
     case frame(FrameError)
     case closed
+    /// The peer, named, said nothing more in the middle of a frame.
+    case stalled(String)
 
     package var description: String {
         switch self {
         case .system(let error): error.description
         case .frame(let error): error.description
         case .closed: "the peer closed the connection"
+        case .stalled(let peer): "\(peer) said nothing more in the middle of a frame"
         }
     }
 }

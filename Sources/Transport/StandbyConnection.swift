@@ -81,14 +81,11 @@ package final class StandbyConnection: Sendable {
     ) throws(ConnectionError) -> Int? {
         do throws(SystemError) {
             if let count = try step() { return count }
-            guard
-                Poll.wait(socket.raw, readable: !writable, writable: writable, milliseconds: Self.stallLimit)
-            else {
-                throw SystemError("hear from \(peer) in the middle of a frame", code: ETIMEDOUT)
-            }
-            return nil
         } catch {
             throw .system(error)
         }
+        guard Poll.wait(socket.raw, readable: !writable, writable: writable, milliseconds: Self.stallLimit)
+        else { throw .stalled(peer) }
+        return nil
     }
 }

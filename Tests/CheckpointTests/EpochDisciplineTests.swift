@@ -156,7 +156,7 @@ private final class Playground {
         play.pass(.milliseconds(200))
         play.acknowledges = false
         play.pass(.milliseconds(2300))
-        #expect(play.story.contains(.report(.linkLost(LinkLoss.notAcknowledging.text))))
+        #expect(play.story.contains(.report(.linkLost(.notAcknowledging))))
         #expect(play.isHeld && play.result == nil)
         let echoes = play.count { if case .send(.heartbeatEcho) = $0 { true } else { false } }
         play.pass(.milliseconds(1000))

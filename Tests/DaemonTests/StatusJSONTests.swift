@@ -121,7 +121,7 @@ import Testing
                 "active": 0, "would_activate": 0, "primary_alive": 10, "no_consistent_image": 12,
                 "fencing_unconfirmed": 13, "generation_mismatch": 14, "image_dropped": 14,
                 "resources_missing": 15,
-                "may_roll_back": 16, "usage": 64, "try_again": 75,
+                "may_roll_back": 16, "vetoed": 17, "usage": 64, "try_again": 75,
             ]
         )
     }

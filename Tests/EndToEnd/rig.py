@@ -101,6 +101,8 @@ class Host:
         self.env = dict(rig.env)
         self.env["REMUSD_RUNTIME_DIR"] = self.directory
         self.env["REMUSD_STATE_DIR"] = os.path.join(self.directory, "state")
+        # This machine's own hooks are for real guests.
+        self.no_hooks = ["--hooks", os.path.join(self.directory, "no-hooks")]
 
     def start(self, name, *arguments):
         process = Process(name, [self.rig.remusd, *arguments], self.env, os.path.join(self.directory, name + ".out"))
@@ -116,7 +118,7 @@ class Host:
         return Answer(done)
 
     def standby(self, *more, listen="127.0.0.1:0"):
-        process = self.start("standby", "standby", "--listen", listen, *more)
+        process = self.start("standby", "standby", "--listen", listen, *self.no_hooks, *more)
         match = process.said(r"^standby ready on (\S+) .*guardian (\d+)\)")
         process.address, process.guardian = match.group(1), int(match.group(2))
         return process
@@ -127,7 +129,7 @@ class Host:
         return process
 
     def protect(self, name, to, *more, interval="25ms"):
-        return self.start("protect-" + name, "protect", "embedded:" + name, "--to", to, "--interval", interval, *more)
+        return self.start("protect-" + name, "protect", "embedded:" + name, "--to", to, "--interval", interval, *self.no_hooks, *more)
 
     def status(self, name, role):
         """The guest as `remusd status` shows it in this role, or None."""

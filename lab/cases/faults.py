@@ -90,6 +90,46 @@ def a_hung_host_goes_on_where_it_was(kit):
     guest.memory()
 
 
+def told_apart(kit, expected, hurt, heal):
+    """What the hosts say of a pair that `hurt` parts and `heal` joins again, which are given the standby's pid."""
+    name = "pvh2"
+    kit.guest(name)
+    pid = kit.standby(kit.beta, "--activation", "cold")
+    kit.protect(name, kit.alpha, kit.beta)
+    kit.wait_protected(name, kit.alpha)
+    hurt(pid)
+    for host, role in ((kit.alpha, "primary"), (kit.beta, "standby")):
+        if host.name not in expected:
+            continue
+        kit.lab.wait_for(
+            lambda: kit.status(name, host, role).get("link_failure") == expected[host.name],
+            60, "%s calls it %s" % (host.name, expected[host.name]),
+        )
+    heal(pid)
+    kit.wait_protected(name, kit.alpha)
+    assert "link_failure" not in kit.status(name, kit.beta, "standby")
+
+
+@case("told-apart-cut", seconds=240)
+def a_black_hole_is_unreachable(kit):
+    links = kit.lab.links
+    expected = {"alpha": "unreachable", "beta": "unreachable"}
+    told_apart(kit, expected, lambda pid: links.cut(), lambda pid: links.heal())
+
+
+@case("told-apart-stopped", seconds=240)
+def a_stopped_process_is_stopped(kit):
+    def send(signal):
+        return lambda pid: kit.beta.run("kill -%s %d" % (signal, pid))
+
+    told_apart(kit, {"alpha": "stopped"}, send("STOP"), send("CONT"))
+
+
+@case("told-apart-hung", seconds=240)
+def a_hung_host_is_unreachable(kit):
+    told_apart(kit, {"beta": "unreachable"}, lambda pid: kit.alpha.hang(), lambda pid: kit.alpha.unhang())
+
+
 @case("power-loss", seconds=240)
 def power_loss_loses_what_was_not_written(kit):
     host = kit.beta

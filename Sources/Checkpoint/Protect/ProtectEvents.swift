@@ -129,7 +129,7 @@ package enum ProtectEffect: Equatable, Sendable {
 /// What an operator should hear about.
 package enum ProtectReport: Equatable, Sendable {
     case linkUp(host: String)
-    case linkLost(String)
+    case linkLost(LinkLoss)
     case syncStarted
     case protected
     case checkpointAbandoned(epoch: UInt64, String)

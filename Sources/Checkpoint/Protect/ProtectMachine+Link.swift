@@ -30,13 +30,13 @@ extension ProtectMachine {
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
         if case .down = link { return }
-        if link == .up || lastLoss != loss.text { effects.append(.report(.linkLost(loss.text))) }
+        if link == .up || lastLoss != loss { effects.append(.report(.linkLost(loss))) }
         // A peer that takes connections and loses them before the ack, again and again, does not commit either.
         if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold {
             peerFailing = true
         }
         link = .down(retryAt: now + settings.retry)
-        lastLoss = loss.text
+        lastLoss = loss
         // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
         if work != .harvesting, work != .cutting { requeueSentPages(&effects) }
         // Epoch 0 starts from nothing; a later epoch's pages are simply dirty again.

@@ -94,7 +94,7 @@ package struct ProtectMachine {
     var wasWelcomed = false
     /// When a resume that failed is tried again.
     var retryResumeAt: Instant?
-    var lastLoss: String?
+    var lastLoss: LinkLoss?
 
     var lastHeard = Instant(nanoseconds: 0)
     var aloneBasis = Instant(nanoseconds: 0)

@@ -28,5 +28,7 @@ package struct ProtectSettings: Equatable, Sendable {
 
     /// A tenth of the time that both sides have to notice a loss, and a second at least: on a slow machine that is given
     /// more time, a short stall is no loss. Both sides go by it.
-    static func suspectAfter(_ aloneAfter: TimeSpan) -> TimeSpan { max(.seconds(1), aloneAfter.percent(10)) }
+    package static func suspectAfter(_ aloneAfter: TimeSpan) -> TimeSpan {
+        max(.seconds(1), aloneAfter.percent(10))
+    }
 }

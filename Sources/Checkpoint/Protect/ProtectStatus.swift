@@ -25,7 +25,7 @@ package struct ProtectStatus: Equatable, Sendable {
     package var imageElsewhere: Bool
     /// How long nobody must have answered before the primary goes on alone.
     package var aloneAfter: TimeSpan
-    package var lastLoss: String?
+    package var lastLoss: LinkLoss?
     /// When the primary goes on alone, if nothing is heard until then.
     package var aloneAt: Instant?
 }

@@ -63,6 +63,8 @@ package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
     case resourcesMissing = "resources_missing"
     /// The primary may have run alone: the image may be older than what clients saw.
     case mayRollBack = "may_roll_back"
+    /// A `pre-activate` hook said no.
+    case vetoed
     /// The request makes no sense.
     case usage
     /// Not now: try again.
@@ -78,6 +80,7 @@ package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
         case .generationMismatch, .imageDropped: 14
         case .resourcesMissing: 15
         case .mayRollBack: 16
+        case .vetoed: 17
         case .usage: 64
         case .tryAgain: 75
         }

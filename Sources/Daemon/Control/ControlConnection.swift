@@ -138,7 +138,7 @@ final class ControlConnection: ChannelInboundHandler {
             .whenComplete(finish)
             return
         }
-        threads.answer { [threads, handler] in
+        threads.answer(isOrder: head.method != .GET && head.method != .HEAD) { [threads, handler] in
             switch handler(request) {
             case .json(let status, let bytes):
                 answer.send(.json(status: status, body: bytes)).whenComplete(finish)

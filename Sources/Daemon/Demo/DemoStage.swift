@@ -43,13 +43,16 @@ final class DemoStage {
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// This machine's own hooks are for real guests.
+    private var noHooks: [String] { ["--hooks", directory + "/no-hooks"] }
+
     // MARK: Starting
 
     /// Starts the standby, at the address it had before if it had one.
     func startStandby() throws {
         let process = try DemoProcess(
             "standby",
-            ["standby", "--listen", "\(standbyAddress)"],
+            ["standby", "--listen", "\(standbyAddress)"] + noHooks,
             paths: standby,
             log: directory + "/standby.log"
         )
@@ -93,7 +96,7 @@ final class DemoStage {
             [
                 "protect", "embedded:\(Self.guest)", "--to", "\(address ?? standbyAddress)", "--interval",
                 "\(interval)", "--alone-after", "\(aloneAfter)",
-            ],
+            ] + noHooks,
             paths: primary,
             log: directory + "/protect.log"
         )

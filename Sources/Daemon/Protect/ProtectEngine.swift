@@ -26,6 +26,11 @@ package final class ProtectEngine: @unchecked Sendable {
     private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
     var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
+    /// What is known of the link to the standby.
+    var link = LinkWitness()
+    /// Runs the operator's programs at what happens.
+    let hooks: HookRunner?
+    var tracker: HookTracker
     /// Of its `dataSent`, as the machine knows it.
     private var dataSent: UInt64 = 0
     private let stagingMemory: Mapping
@@ -45,6 +50,8 @@ package final class ProtectEngine: @unchecked Sendable {
     /// Until when a suspend request is waited for; nil while none is made.
     private var suspendDeadline: Instant?
     private var result: ProtectResult?
+    /// How it ended, once it has.
+    var endReason: ProtectResult? { result }
 
     private let wakeUp: EventFD
     private let mailbox = Mutex(false)
@@ -61,6 +68,7 @@ package final class ProtectEngine: @unchecked Sendable {
         identity: PrimaryIdentity,
         start: PrimaryStart,
         records: GenerationStore,
+        hooks: HookRunner? = nil,
         log: Logger
     ) throws {
         self.guest = guest
@@ -70,6 +78,8 @@ package final class ProtectEngine: @unchecked Sendable {
         self.log = log
         self.start = start
         self.records = records
+        self.hooks = hooks
+        tracker = HookTracker(told: start.outdatedBy == nil ? .unsettled : .outdated)
         orders = OutputOrders(output, every: options.settings.retry)
         let pages = guest.ramPages
         machine = ProtectMachine(
@@ -169,15 +179,18 @@ package final class ProtectEngine: @unchecked Sendable {
                 do throws(SystemError) {
                     try connection.finishConnecting()
                 } catch {
+                    link.ended(error)
                     self.connection = nil
                     return dispatch(.linkLost(.connectFailed(error.description)))
                 }
+                link.begins(at: now)
                 return dispatch(.connected)
             }
             if readable {
                 var strange = false
                 try connection.receive { message, session in
                     if session == machine.session || session == 0 {
+                        link.heard(at: now)
                         dispatch(.received(message))
                     } else {
                         strange = true
@@ -193,11 +206,13 @@ package final class ProtectEngine: @unchecked Sendable {
 
     private func lose(_ error: ConnectionError) {
         guard connection != nil else { return }
+        link.ended(error)
         dropConnection()
         dispatch(.linkLost(.reset(error.description)))
     }
 
     private func dropConnection() {
+        link.sees(connection)
         connection = nil
         harvester.endSync()
     }
@@ -282,7 +297,7 @@ package final class ProtectEngine: @unchecked Sendable {
         case .storeGeneration(let generation): store(generation)
         case .storeAloneAfter: storeAloneAfter()
         case .storeOutdated(let generation): storeOutdated(generation)
-        case .report(let report): ProtectReporting.log(report, options, log)
+        case .report(let report): self.report(report)
         case .finish(let result): self.result = result
         }
     }
@@ -302,13 +317,16 @@ package final class ProtectEngine: @unchecked Sendable {
     }
 
     private func connect() {
+        link.tries()
         do throws(SystemError) {
             if let peer = options.xlPeer {
                 connection = try peer.connect()
             } else {
                 connection = try PrimaryConnection(connectingTo: options.standby)
             }
+            connection?.limitKernel(aloneAfter: options.settings.aloneAfter)
         } catch {
+            link.ended(error)
             events.append(.linkLost(.connectFailed(error.description)))
         }
     }
@@ -459,6 +477,9 @@ package final class ProtectEngine: @unchecked Sendable {
             $0.resumeOwed = resumeOwed
             $0.at = time
             if last { $0.result = result }
+            $0.linkFailure = link.failure
+            $0.lastContact = link.lastContact
         }
+        tellHooks(status)
     }
 }

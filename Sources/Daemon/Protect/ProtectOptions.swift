@@ -13,6 +13,8 @@ package struct ProtectOptions: Sendable {
     package var unreplicatedDisks: [String] = []
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
+    /// The operator's programs that are told what happens.
+    package var hooks = HookOptions()
     /// A file that gets every byte of the stream.
     package var tee: String?
 

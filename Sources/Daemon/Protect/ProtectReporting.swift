@@ -4,12 +4,22 @@ import SystemSupport
 
 /// The machine's reports in words.
 enum ProtectReporting {
-    static func log(_ report: ProtectReport, _ options: ProtectOptions, _ log: Logger) {
+    /// - Parameter failure: what a lost link was judged to be.
+    static func log(
+        _ report: ProtectReport,
+        _ options: ProtectOptions,
+        _ log: Logger,
+        failure: LinkFailure? = nil
+    ) {
         let standby = options.standby
         switch report {
         case .linkUp(let host):
             log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
-        case .linkLost(let reason): log.warning("no standby: \(reason)", metadata: ["peer": "\(standby)"])
+        case .linkLost(let loss):
+            log.warning(
+                "no standby: \(LinkFailure.text(failure, of: "the standby", loss.text))",
+                metadata: ["peer": "\(standby)", "link_failure": "\(failure?.rawValue ?? "-")"]
+            )
         case .syncStarted: log.info("initial sync started; the guest is not protected yet")
         case .protected where options.xlPeer != nil:
             log.warning("NOT PROTECTED: the other side's xl has the guest, and acknowledges nothing")

@@ -20,6 +20,7 @@ package final class ProtectService: Sendable {
     private let uuid: GuestUUID
     private let address: String
     private let start: PrimaryStart
+    private let hooks: HookRunner
     private let ended = Monitor(ProtectResult?.none)
     private let log: Logger
 
@@ -49,6 +50,7 @@ package final class ProtectService: Sendable {
             aloneAfter: options.settings.aloneAfter
         )
         start = try records.begin(plugWasClosed: opened.output.wasClosed)
+        hooks = HookRunner(options.hooks, paths, role: .primary, target.name, log)
         engine = try ProtectEngine(
             guest: opened.guest,
             output: opened.output,
@@ -56,9 +58,14 @@ package final class ProtectService: Sendable {
             identity: PrimaryIdentity(guestPID: opened.pid),
             start: start,
             records: records,
+            hooks: hooks,
             log: log
         )
     }
+
+    /// Waits until the hooks have heard how it ended, as long as they may take. Nothing of this protection is held any
+    /// more: a hook may begin another.
+    package func finishHooks() { hooks.drain() }
 
     /// Protects until a planned end; blocks. The control socket answers meanwhile.
     package func run() throws -> ProtectResult {
@@ -89,6 +96,7 @@ package final class ProtectService: Sendable {
                 "the standby's image trusts --alone-after \(recorded): it counts until the image is replaced"
             )
         }
+        resumeHooks()
         let progress = WorkerProgress(engine, label: "syncing \(guest)")
         let result = engine.run()
         progress.end()
@@ -97,6 +105,18 @@ package final class ProtectService: Sendable {
         usleep(100_000)
         lock.withLock { $0 = nil }
         return result
+    }
+
+    /// What an earlier protect's hooks were not told.
+    private func resumeHooks() {
+        hooks.takeUp()
+        guard let outdatedBy = start.outdatedBy else { return }
+        var call = HookCall(.postOutdated, guest: guest.text, uuid: uuid.description)
+        call.roleOld = .primary
+        call.state = .outdated
+        call.generation = outdatedBy
+        call.peer = options.standby.description
+        hooks.ensure(call)
     }
 
     /// Begins a planned end; `run` returns when it is done.
@@ -155,8 +175,10 @@ package final class ProtectService: Sendable {
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
             heldBytes: UInt64(snapshot.heldBytes),
-            reasons: reasons(machine, now) + troubles(snapshot) + caveats
+            reasons: reasons(machine, snapshot.linkFailure, now) + troubles(snapshot) + caveats
         )
+        status.linkFailure = snapshot.linkFailure?.rawValue
+        status.lastContactAgeMs = snapshot.lastContact.map { (now - $0).milliseconds }
         let meters = snapshot.meters
         status.peer = options.xlPeer?.host ?? options.standby.description
         status.address = address
@@ -192,7 +214,7 @@ package final class ProtectService: Sendable {
     /// The other side's xl cannot say what has become of an epoch.
     private var isUnacknowledged: Bool { options.xlPeer != nil }
 
-    private func reasons(_ machine: ProtectStatus, _ now: Instant) -> [String] {
+    private func reasons(_ machine: ProtectStatus, _ failure: LinkFailure?, _ now: Instant) -> [String] {
         var reasons: [String] = []
         switch machine.state {
         case .protected where isUnacknowledged:
@@ -222,7 +244,9 @@ package final class ProtectService: Sendable {
                 reasons.append("goes on, and to \(options.standby), in \((at - now).rounded)")
             }
             return reasons
-        case .peerLost: reasons.append("NOT PROTECTED: the standby does not answer; output is held")
+        case .peerLost:
+            let why = failure.map { " (\($0.rawValue))" } ?? ""
+            reasons.append("NOT PROTECTED: the standby does not answer\(why); output is held")
         case .alone:
             reasons.append("UNPROTECTED: the guest goes on alone at generation \(machine.generation)")
         case .outdated:
@@ -236,7 +260,9 @@ package final class ProtectService: Sendable {
                 "the guest is paused, or another tool has suspended it: checkpoints go on when it does"
             )
         }
-        if let loss = machine.lastLoss, machine.state != .protected { reasons.append(loss) }
+        if let loss = machine.lastLoss, machine.state != .protected {
+            reasons.append(LinkFailure.text(failure, of: "the standby", loss.text))
+        }
         if let at = machine.aloneAt {
             reasons.append("goes on alone in \((at - now).rounded) unless the standby answers")
         }

@@ -13,5 +13,8 @@ extension ProtectEngine {
         package var since: String
         package var at: Instant
         package var result: ProtectResult?
+        /// Why the standby is lost, while it is; when it was heard of last.
+        package var linkFailure: LinkFailure?
+        package var lastContact: Instant?
     }
 }

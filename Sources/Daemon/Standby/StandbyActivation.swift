@@ -38,6 +38,7 @@ extension StandbyGuest {
                 generation: generation
             )
         }
+        if let veto = askHooks(generation) { return reply(veto.outcome, veto.reason) }
         // Nobody else uses the image's memory from here on; a session that ends now is waited for, and one that hangs
         // in the middle of a frame is ended.
         state.withLock { state in
@@ -45,6 +46,8 @@ extension StandbyGuest {
         }
         return session.withLock { _ in
             guard case .allowed(let generation) = decide(request) else { return refusal(decide(request)) }
+            // While the hooks were asked, a session may have begun with another image.
+            let plan = state.withLock { state in state.image.map { makePlan(request, $0) } } ?? plan
             return grantAndStart(plan, generation, activator)
         }
     }
@@ -155,6 +158,7 @@ extension StandbyGuest {
             // The memory is the guest's own now.
             state.image = nil
             try? store(facts, &state)
+            tellHooks(&state, epoch: epoch)
             return epoch
         }
         guardian.drop(name.description)
@@ -189,6 +193,7 @@ extension StandbyGuest {
             state.machine.runsHere = false
             state.activated = nil
             state.imageTrouble = "the guest was activated here and has ended"
+            tellHooks(&state)
         }
     }
 

@@ -108,7 +108,8 @@ struct StandbyAdoption {
             guardian: guardian,
             machine: machine,
             image: image,
-            warmer: options.warmStart
+            warmer: options.warmStart,
+            hooks: options.hooks
         )
         guest.state.withLock { state in
             state.uuid = uuid
@@ -120,6 +121,7 @@ struct StandbyAdoption {
                 state.address = address
             }
         }
+        guest.resumeHooks()
         if let image {
             log.notice(
                 "adopted an image",

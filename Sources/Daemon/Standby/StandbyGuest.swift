@@ -37,6 +37,15 @@ final class StandbyGuest: Sendable {
         var primaryWatch: PrimaryWatch?
         var effects = EffectBuffer<StandbyEffect>()
         var imageTrouble: String?
+        /// What is known of the link to the primary.
+        var link = LinkWitness()
+        /// How the connection of that number ended, where its own thread saw it.
+        var connectionError: (id: ConnectionID, error: ConnectionError)?
+        /// The planned end that was the last thing heard of the primary.
+        var plannedEnd: PlannedEndReason?
+        var tracker = HookTracker()
+        /// An activation asks the hooks before it.
+        var isAskingHooks = false
     }
 
     let name: GuestName
@@ -44,6 +53,8 @@ final class StandbyGuest: Sendable {
     let guardian: GuardianClient
     /// Begins a guest's domain, if such guests are kept warm here.
     let warmer: WarmStart?
+    /// The operator's programs that are told what happens.
+    let hooks: HookRunner?
     let log: Logger
     let state: Mutex<State>
     let session = Mutex(())
@@ -54,7 +65,8 @@ final class StandbyGuest: Sendable {
         guardian: GuardianClient,
         machine: StandbyMachine,
         image: StoredImage?,
-        warmer: WarmStart? = nil
+        warmer: WarmStart? = nil,
+        hooks: HookOptions? = nil
     ) {
         self.name = name
         self.paths = paths
@@ -63,6 +75,7 @@ final class StandbyGuest: Sendable {
         var log = Logger(label: "standby")
         log[metadataKey: "guest"] = "\(name)"
         self.log = log
+        self.hooks = hooks.map { HookRunner($0, paths, role: .standby, name, log) }
         var state = State(machine: machine, durable: machine.facts, image: image)
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
@@ -71,6 +84,8 @@ final class StandbyGuest: Sendable {
             ?? (try? StandbyRecord.load(from: paths.standbyRecord(name)))?.primaryHost
         state.primaryWatch = image.map { PrimaryWatch($0.image) }
         state.description = image?.image.description
+        // Heard of later than that, if at all.
+        state.link = LinkWitness(lastContact: image?.image.lastEchoedBeat)
         self.state = Mutex(state)
     }
 
@@ -91,6 +106,7 @@ final class StandbyGuest: Sendable {
 
     private func handle(_ event: StandbyEvent, _ state: inout State) throws -> UInt64? {
         state.effects.clear()
+        noteContact(event, &state)
         state.machine.imageIsExclusive = state.image?.warm != nil
         state.machine.handle(event, at: Self.now, into: &state.effects)
         var applies: UInt64?
@@ -110,6 +126,7 @@ final class StandbyGuest: Sendable {
             state.machine.undo(durable: state.durable, image: state.image?.facts)
             throw error
         }
+        tellHooks(&state)
         return applies
     }
 
@@ -120,7 +137,11 @@ final class StandbyGuest: Sendable {
             let number = isLive ? state.machine.sessionNumber ?? 0 : 0
             // A peer that is gone is noticed by the connection's own thread.
             try? state.connections[connection]?.send(message, session: number)
-        case .close(let connection): state.connections[connection]?.shutDown()
+        case .close(let connection):
+            if event.connection == nil || event.connection == connection {
+                state.link.sees(state.connections[connection])
+            }
+            state.connections[connection]?.shutDown()
         case .store(let facts): try store(facts, &state)
         case .beginImage:
             guard case .hello(let hello, _, _) = event else { return }
@@ -150,7 +171,9 @@ final class StandbyGuest: Sendable {
         case .noteEchoedBeat(let beat):
             state.incoming?.image.lastEchoedBeat = beat
             state.image?.image.lastEchoedBeat = beat
-        case .report(let report): report.log(to: log)
+        case .report(let report):
+            noteReport(report, event, &state)
+            report.log(to: log, failure: state.link.failure)
         case .apply: break
         }
     }
@@ -230,12 +253,17 @@ extension StandbyFacts {
 }
 
 extension StandbyReport {
-    func log(to log: Logger) {
+    /// - Parameter failure: what a lost connection was judged to be.
+    func log(to log: Logger, failure: LinkFailure? = nil) {
         switch self {
         case .sessionStarted(let host, let epoch?):
             log.notice("session resumed", metadata: ["primary": "\(host)", "epoch": "\(epoch)"])
         case .sessionStarted(let host, nil): log.notice("session started", metadata: ["primary": "\(host)"])
-        case .sessionLost(let reason): log.warning("session lost: \(reason)")
+        case .sessionLost(let reason):
+            log.warning(
+                "session lost: \(LinkFailure.text(failure, of: "the primary", reason))",
+                metadata: ["link_failure": "\(failure?.rawValue ?? "-")"]
+            )
         case .imageCommitted(let generation):
             log.notice("image committed", metadata: ["generation": "\(generation)"])
         case .refused(let reason, let text):

@@ -16,6 +16,8 @@ package struct StandbyOptions: Sendable {
     package var paths: Paths
     /// Takes primaries that wait for no ack (docs/interop.md).
     package var unsafePeers = false
+    /// The operator's programs that are told what happens.
+    package var hooks = HookOptions()
     /// Begins a guest's domain, where guests are kept warm: nil keeps it cold.
     package var warmStart: (@Sendable (GuestDescription) throws -> WarmGuest?)?
     /// Finds the helper of a warm guest that an earlier daemon left.
@@ -88,6 +90,8 @@ package final class StandbyService: Sendable {
     package func run() {
         do { try outlook.start(activator) { [self] in allGuests } } catch { log.error("\(error)") }
         defer { outlook.stop() }
+        let losses = StandbyLossWatch { [self] in allGuests }
+        defer { losses.stop() }
         while true {
             let guardianSocket = guardian.socket
             var entries = [stopping.descriptor, listener, guardianSocket].map { Poll.Entry($0.raw) }
@@ -105,6 +109,9 @@ package final class StandbyService: Sendable {
 
     /// Ends `run`. Images stay with the guardian; primaries hold their output and come back.
     package func stop() { stopping.signal() }
+
+    /// Ends the hooks that run; the next daemon goes on with them.
+    package func stopHooks() { for guest in allGuests { guest.hooks?.stop() } }
 
     private func accept(_ socket: Descriptor) {
         guard connections.add(1, ordering: .relaxed).newValue <= Self.connectionLimit else {
@@ -152,7 +159,8 @@ package final class StandbyService: Sendable {
                 guardian: guardian,
                 machine: machine,
                 image: nil,
-                warmer: options.warmStart
+                warmer: options.warmStart,
+                hooks: options.hooks
             )
             guests[name] = guest
             return guest

@@ -23,10 +23,13 @@ struct StandbySession {
 
     /// Serves the connection until it ends.
     func run() {
+        connection.limitKernel(aloneAfter: ProtectSettings().aloneAfter)
         do {
             switch try receiveOpening() {
             case .inquiry(let inquiry): try connection.send(.claim(service.claim(for: inquiry)), session: 0)
-            case .hello(let hello): serve(hello, try service.guest(for: hello))
+            case .hello(let hello):
+                connection.limitKernel(aloneAfter: hello.aloneAfter)
+                serve(hello, try service.guest(for: hello))
             case let other:
                 throw ConnectionError.frame(.badBody(other.type, "a connection begins with a hello"))
             }
@@ -45,7 +48,7 @@ struct StandbySession {
     /// The first message: a hello, or an inquiry.
     private func receiveOpening() throws -> Message {
         guard connection.waitForFrame(milliseconds: Self.helloDeadline) else {
-            throw ConnectionError.system(SystemError("hear a hello from \(connection.peer)", code: 110))
+            throw ConnectionError.stalled(connection.peer)
         }
         var buffer = ControlBuffer()
         let header = try buffer.receiveHeader(from: connection)
@@ -76,6 +79,12 @@ struct StandbySession {
     }
 
     private func report(_ error: any Error, _ guest: StandbyGuest) {
+        if let error = error as? ConnectionError {
+            guest.state.withLock { state in
+                state.link.sees(connection)
+                state.connectionError = (id, error)
+            }
+        }
         switch error {
         case let error as EpochError:
             switch error {

@@ -43,6 +43,10 @@ extension StandbyGuest {
                 status.startFreeBytes = outlook.freeBytes
                 if !outlook.obstacles.isEmpty { status.mayActivate = false }
             }
+            if machine.liveConnection == nil, !machine.runsHere {
+                status.linkFailure = state.link.failure?.rawValue
+                status.lastContactAgeMs = state.link.lastContact.map { (now - $0).milliseconds }
+            }
             status.address = state.address.isEmpty ? nil : state.address
             status.memoryCeilingBytes = ceiling
             status.memoryUsedBytes = used
@@ -50,7 +54,7 @@ extension StandbyGuest {
         }
     }
 
-    private static func stateName(_ state: borrowing State, _ now: Instant) -> GuestState {
+    static func stateName(_ state: borrowing State, _ now: Instant) -> GuestState {
         let machine = state.machine
         if state.activating { return .activating }
         if machine.runsHere { return .active }
@@ -104,7 +108,9 @@ extension StandbyGuest {
                 "the image may be older than what clients saw, by up to \(span.rounded): --accept-rollback"
             )
         }
-        if let lost = state.machine.lostReason, state.machine.liveConnection == nil { reasons.append(lost) }
+        if let lost = state.machine.lostReason, state.machine.liveConnection == nil {
+            reasons.append(LinkFailure.text(state.link.failure, of: "the primary", lost))
+        }
         return reasons
     }
 }

@@ -19,6 +19,8 @@ extension GuestStatus {
         case heldBytes = "held_bytes"
         case mayActivate = "may_activate"
         case reasons, peer, address
+        case linkFailure = "link_failure"
+        case lastContactAgeMs = "last_contact_age_ms"
         case intervalMs = "interval_ms"
         case pages, pause
         case outputLatencyUs = "output_latency_us"
@@ -54,6 +56,8 @@ extension GuestStatus {
         try values.encode(reasons, forKey: .reasons)
         try values.encodeIfPresent(peer, forKey: .peer)
         try values.encodeIfPresent(address, forKey: .address)
+        try values.encodeIfPresent(linkFailure, forKey: .linkFailure)
+        try values.encodeIfPresent(lastContactAgeMs, forKey: .lastContactAgeMs)
         try values.encodeIfPresent(intervalMs, forKey: .intervalMs)
         try values.encodeIfPresent(pages, forKey: .pages)
         try values.encodeIfPresent(pause, forKey: .pause)

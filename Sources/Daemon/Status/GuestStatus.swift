@@ -166,6 +166,10 @@ package struct GuestStatus: Codable, Equatable, Sendable {
 
     // ---- Where they apply.
 
+    /// Why the other side is lost, while it is (`LinkFailure`): `reset`, `stopped`, `unreachable`, `slow`, ….
+    package var linkFailure: String?
+    /// Since anything of the other side's was heard of last, in milliseconds.
+    package var lastContactAgeMs: UInt64?
     /// The other side's address.
     package var peer: String?
     /// Where clients reach the guest.

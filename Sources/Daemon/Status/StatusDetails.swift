@@ -6,6 +6,7 @@ enum StatusDetails {
         [
             ("guest", join([status.uuid, status.address.map { "at \($0)" } ?? "", memory(status)])),
             ("peer", status.peer ?? ""),
+            ("link", link(status)),
             ("generation", join(["\(status.generation)", status.session.map { "session \($0)" } ?? ""])),
             ("epoch", epoch(status)),
             ("output", output(status)),
@@ -40,6 +41,12 @@ enum StatusDetails {
             status.lastAckAgeMs.map { "last acknowledgement \(milliseconds($0)) ago" } ?? "",
             status.intervalMs.map { "one every \(milliseconds($0))" } ?? "",
         ])
+    }
+
+    /// Only where it is lost: the age of a living one is that of a heartbeat.
+    private static func link(_ status: GuestStatus) -> String {
+        guard let failure = status.linkFailure else { return "" }
+        return join([failure, status.lastContactAgeMs.map { "heard of \(milliseconds($0)) ago" } ?? ""])
     }
 
     private static func output(_ status: GuestStatus) -> String {

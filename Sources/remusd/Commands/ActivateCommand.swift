@@ -25,6 +25,7 @@ struct ActivateCommand: ParsableCommand {
               14  the image has another generation, or was dropped at a planned end
               15  resources are missing (address, name, memory)
               16  the image may be older than what clients saw: see --accept-rollback
+              17  a pre-activate hook of this host's said no (docs/hooks.md)
               64  the command line makes no sense
               75  try again (also when no standby answers here)
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used

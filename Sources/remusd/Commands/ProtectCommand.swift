@@ -127,6 +127,8 @@ struct ProtectCommand: ParsableCommand {
     )
     var insecurePlaintext = false
 
+    @OptionGroup var hooks: HookArguments
+
     @Flag(help: "Go on in the background, logging to REMUSD_RUNTIME_DIR/primary-NAME.log.")
     var detach = false
 
@@ -210,7 +212,9 @@ struct ProtectCommand: ParsableCommand {
         defer { withExtendedLifetime(waiter) {} }
         var next: GuestTarget? = target
         while let target = next {
-            let (result, text) = try protect(target, paths, stopped)
+            let (result, text, protection) = try protect(target, paths, stopped)
+            // Its control socket and its guardian are gone: a hook may begin another protection.
+            protection.finishHooks()
             next = awaitReboot(of: target, after: result, stopped)
             if next == nil { try finish(result, text, target.name) }
         }
@@ -221,7 +225,7 @@ struct ProtectCommand: ParsableCommand {
         _ target: GuestTarget,
         _ paths: Paths,
         _ stopped: Latch
-    ) throws -> (ProtectResult, String) {
+    ) throws -> (ProtectResult, String, ProtectService) {
         let protection: ProtectService
         let guardian: GuardianLease?
         do {
@@ -247,7 +251,7 @@ struct ProtectCommand: ParsableCommand {
         defer { stopped.whenSet {} }
         do {
             let result = try protection.run()
-            return (result, protection.text(of: result))
+            return (result, protection.text(of: result), protection)
         } catch {
             throw Console.failure("\(error)", code: Exit.unavailable)
         }
@@ -303,6 +307,7 @@ struct ProtectCommand: ParsableCommand {
         options.settings.aloneAfter = aloneAfter
         options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
         options.tee = tee
+        options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options

@@ -65,6 +65,8 @@ struct StandbyCommand: ParsableCommand {
     )
     var unsafePeer = false
 
+    @OptionGroup var hooks: HookArguments
+
     func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
 
     func run() throws {
@@ -88,6 +90,7 @@ struct StandbyCommand: ParsableCommand {
         var options = StandbyOptions(listen: listen, paths: paths)
         options.memoryCeiling = memoryCeiling?.bytes
         options.unsafePeers = unsafePeer
+        options.hooks = hooks.options
         let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime)
         if activation ?? (xen.isXen ? .warm : .cold) == .warm {
             options.warmStart = warmStart(xen, isDemanded: activation == .warm)
@@ -115,6 +118,7 @@ struct StandbyCommand: ParsableCommand {
                 + "pid \(getpid()), guardian \(service.guardianPID))\n"
         )
         service.run()
+        service.stopHooks()
         server.stop()
     }
 

@@ -80,7 +80,7 @@ import Testing
     @Test func anotherFailureIsNotTakenForTheResumes() {
         let primary = stuck()
         primary.dispatch(.failed("something else"))
-        #expect(primary.machine.status.lastLoss == "connection lost: something else")
+        #expect(primary.machine.status.lastLoss?.text == "connection lost: something else")
         primary.resumeFails = false
         primary.run(.milliseconds(250))
         #expect(!primary.isSuspended)

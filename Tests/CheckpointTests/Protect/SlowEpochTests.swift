@@ -27,7 +27,7 @@ import Testing
         primary.run(.milliseconds(1900), beating: true)
         #expect(primary.attempts == 1)
         primary.run(.milliseconds(500), beating: true)
-        #expect(primary.reports.contains(.linkLost(LinkLoss.notAcknowledging.text)))
+        #expect(primary.reports.contains(.linkLost(.notAcknowledging)))
         #expect(!primary.has(.releaseAll))
     }
 
