@@ -7,6 +7,7 @@
 #include <netlink/netlink.h>
 #include <netlink/msg.h>
 #include <netlink/socket.h>
+#include <netlink/route/act/gact.h>
 #include <netlink/route/act/mirred.h>
 #include <netlink/route/action.h>
 #include <netlink/route/classifier.h>

@@ -56,12 +56,19 @@ package enum Poll {
 
     /// Waits until one of three is ready, at most `nanoseconds`.
     package static func wait(_ entries: inout (Entry, Entry, Entry), nanoseconds: UInt64) {
+        var more = (entries.0, entries.1, entries.2, Entry(-1))
+        wait(&more, nanoseconds: nanoseconds)
+        entries = (more.0, more.1, more.2)
+    }
+
+    /// Waits until one of four is ready, at most `nanoseconds`.
+    package static func wait(_ entries: inout (Entry, Entry, Entry, Entry), nanoseconds: UInt64) {
         var timeout = timespec(
             tv_sec: Int(nanoseconds / 1_000_000_000),
             tv_nsec: Int(nanoseconds % 1_000_000_000)
         )
         withUnsafeMutableBytes(of: &entries) { bytes in
-            _ = CLinux_ppoll(bytes.assumingMemoryBound(to: pollfd.self).baseAddress, 3, &timeout)
+            _ = CLinux_ppoll(bytes.assumingMemoryBound(to: pollfd.self).baseAddress, 4, &timeout)
         }
     }
 }

@@ -39,7 +39,7 @@ struct Remusd: ParsableCommand {
             ),
             CommandGroup(
                 name: "Watch",
-                subcommands: [StatusCommand.self, WaitCommand.self, PlugCommand.self]
+                subcommands: [StatusCommand.self, WaitCommand.self, PlugCommand.self, DoctorCommand.self]
             ),
             CommandGroup(
                 name: "Act",

@@ -11,6 +11,7 @@ import XenHost
 private final class FakeHands: GuardianHands {
     struct State {
         var repairs = 0
+        var drops = 0
         var starts = 0
         var findings: [XenRecovery.Finding] = []
         var failures = 0
@@ -41,6 +42,8 @@ private final class FakeHands: GuardianHands {
             return state.findings.isEmpty ? .clean : state.findings.removeFirst()
         }
     }
+
+    func dropOutput() { state.withLock { $0.drops += 1 } }
 
     func restart(count: Int) throws -> Int32 {
         try state.withLock { state in
@@ -194,9 +197,10 @@ private final class FakeHands: GuardianHands {
         hands.end()
     }
 
-    @Test func aGuestThatIsGoneIsLeftAlone() throws {
+    @Test func ofAGuestThatIsGoneOnlyWhatIsHeldIsDropped() throws {
         hands.state.withLock { $0.findings = [.gone] }
         #expect(guardian(nil).run() == .over)
+        #expect(hands.state.withLock { $0.drops } == 1)
         #expect(hands.state.withLock { $0.starts } == 0)
     }
 

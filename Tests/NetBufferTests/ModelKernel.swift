@@ -105,6 +105,17 @@ final class ModelKernel: PlugKernel {
         lost += devices.removeValue(forKey: index)?.plug.queue ?? []
     }
 
+    func silence(_ device: Int32) throws(NetlinkError) {
+        try change()
+        lost += devices[device]?.plug.queue ?? []
+        devices[device]?.plug.queue = []
+        devices[device]?.plug.limit = 0
+    }
+
+    func received(at interface: Int32) -> UInt64 {
+        UInt64(origin.values.filter { $0 == interface }.count)
+    }
+
     func contents(of device: Int32) throws(NetlinkError) -> PlugContents? {
         if isDead { throw NetlinkError("ask", code: 110) }
         return devices[device].map {

@@ -50,6 +50,32 @@ import Testing
         )
     }
 
+    @Test func aRedirectionOfCopies() throws {
+        let request = try NetlinkRequest.redirect(from: 3, to: 7, priority: 256, manner: .copied)
+        let plain = try NetlinkRequest.redirect(from: 3, to: 7, priority: 256)
+        let (copying, moving) = (hex(request), hex(plain))
+        // TCA_MIRRED_PARMS: TC_ACT_PIPE instead of TC_ACT_STOLEN.
+        let policy = "20000200" + "00000000" + "00000000"
+        #expect(moving.contains(policy + "04000000"))
+        #expect(copying.contains(policy + "03000000"))
+        // The second action: "gact", TCA_GACT_PARMS with TC_ACT_STOLEN, and no device.
+        let drop = "0900" + "0100" + "6761637400" + "000000"
+        #expect(copying.contains(drop) && !moving.contains(drop))
+        let stolen = "18000200" + "0000000000000000" + "04000000" + "0000000000000000"
+        #expect(copying.hasSuffix(stolen))
+    }
+
+    @Test func aDeviceThatGoesDown() throws {
+        // RTM_NEWLINK; struct ifinfomsg: device 7, no flags, of those that change IFF_UP.
+        let down = hex(try NetlinkRequest.takeDown(7))
+        let up = hex(try NetlinkRequest.bringUp(7))
+        let device = "00000000" + "07000000"
+        let (noFlags, isUp) = (device + "0000000001000000", device + "0100000001000000")
+        #expect(down.dropFirst(8).hasPrefix("1000"))
+        #expect(down.dropFirst(32).hasPrefix(noFlags))
+        #expect(up.dropFirst(32).hasPrefix(isUp))
+    }
+
     @Test func theEndOfARedirection() throws {
         let order = PlugOrder.endRedirect(interface: 3, priority: 256)
         #expect(

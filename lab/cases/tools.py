@@ -83,7 +83,7 @@ def leaves_nothing(kit, guest):
         lambda: kit.alpha.run("pgrep -f '^remusd protect'", check=False).returncode != 0, 60, "protect has ended"
     )
     left = kit.alpha.run("xl list; ip -br link show type ifb").stdout
-    assert guest.name not in left and "remus" not in left, left
+    assert guest.name not in left and "rmd" not in left, left
 
 
 def poweroff(kit, name):

@@ -155,11 +155,26 @@ package protocol OutputBuffer: AnyObject {
     func dropAll() throws(GuestError)
     /// Bytes held now.
     func heldBytes() -> Int
+    /// The same, with what else is known. Asked now and then, outside of a pause.
+    func held() -> HeldOutput
+
+    /// Becomes readable when it is worth while to call `attend`; -1 if never.
+    var eventDescriptor: Int32 { get }
+    /// Looks after what may have changed about the guest's output: an interface that came, or is being taken away. Called outside
+    /// of a pause, about ten times a second.
+    /// - Returns: what an operator should hear of it.
+    func attend() -> [String]
+    /// Output that is not held although it should be, each in words; then the guest is not protected.
+    var leaks: [String] { get }
 
     /// The end: what is open is taken away, what is closed stays closed.
     func close()
 }
 
 extension OutputBuffer {
+    package func held() -> HeldOutput { HeldOutput(bytes: heldBytes()) }
+    package var eventDescriptor: Int32 { -1 }
+    package func attend() -> [String] { [] }
+    package var leaks: [String] { [] }
     package func close() {}
 }

@@ -70,6 +70,8 @@ package enum ProtectEvent: Equatable, Sendable {
     case trackingLost(String, inSuspend: Bool = false)
     case guestEnded(GuestEnd)
     case unprotectRequested
+    /// More than half of what may be held is held, or no longer: while it is, epochs are shorter.
+    case outputFilling(Bool)
     /// Only time passed.
     case tick
 }

@@ -101,6 +101,8 @@ package struct ProtectMachine {
     var nextBeat = Instant(nanoseconds: 0)
     var beatNumber: UInt64 = 0
     var nextSuspend = Instant(nanoseconds: 0)
+    /// More than half of what may be held is held.
+    var outputIsFilling = false
     var suspendedAt = Instant(nanoseconds: 0)
     /// When the epoch in flight was last cut, begun to be sent, or moved on.
     var movedAt = Instant(nanoseconds: 0)
@@ -150,6 +152,7 @@ package struct ProtectMachine {
             trackingLost(reason, mayBeSuspended: inSuspend || workIsInPause, now, &effects)
         case .guestEnded(let end): guestEnded(end, now, &effects)
         case .unprotectRequested: beginEnding(.unprotect, now, &effects)
+        case .outputFilling(let isFilling): outputIsFilling = isFilling
         case .tick: break
         }
         passTime(now, &effects)
@@ -175,7 +178,7 @@ package struct ProtectMachine {
         case .down(let retryAt): if mayConnect, !inPause { wake = min(wake, retryAt) }
         case .up:
             wake = min(wake, nextBeat)
-            if maySuspend { wake = min(wake, nextSuspend) }
+            if maySuspend { wake = min(wake, suspendDue) }
             if work == .inFlight { wake = min(wake, movedAt + settings.maxHold) }
         case .connecting, .handshaking: break
         }
@@ -234,11 +237,18 @@ package struct ProtectMachine {
             authority = .storingAlone
             effects.append(.storeGeneration(generation + 1))
         }
-        if maySuspend, now >= nextSuspend {
+        if maySuspend, now >= suspendDue {
             work = .suspending
             suspendedAt = now
             effects.append(.suspend(deadline: now + settings.suspendTimeout))
         }
+    }
+
+    /// When the guest is suspended next. While output fills what may be held, after a quarter of the interval: but not sooner than
+    /// planned where the last attempt came to nothing.
+    private var suspendDue: Instant {
+        guard outputIsFilling, stalledSince == nil, !suspendRefused, !guestPaused else { return nextSuspend }
+        return min(nextSuspend, suspendedAt + settings.interval.percent(25))
     }
 
     private var maySuspend: Bool {

@@ -97,6 +97,8 @@ private struct XenHands: GuardianHands {
         try XenRecovery.repair(domain: task.guest.domain, uuid: task.guest.uuid, patience: patience)
     }
 
+    func dropOutput() { OutputKeeping.drop(task.guest) }
+
     func restart(count: Int) throws -> Int32 {
         let variable = "\(GuardianTask.restartsVariable)="
         return try ChildProcess.spawnDetached(

@@ -11,6 +11,8 @@ package protocol GuardianHands: Sendable {
     /// Puts the guest right: resumes it, withdraws what was asked of it, ends log-dirty.
     /// - Parameter patience: nanoseconds to wait for a suspend that may still come.
     func repair(patience: UInt64) throws -> XenRecovery.Finding
+    /// Drops what is held of a guest that is gone: its interfaces cannot go before that.
+    func dropOutput()
     /// Starts `remusd protect` again, detached.
     /// - Parameter count: how many restarts in a row this makes.
     /// - Returns: its process number; it is a child.
@@ -22,7 +24,8 @@ package protocol GuardianHands: Sendable {
 /// Watches one `remusd protect` of a Xen guest and acts once it is dead, and every process of its engine, which hold the guest's
 /// lock with it: the guest runs again at once, and is protected again. While it lives the guardian only watches: there are never two who resume.
 ///
-/// Never touches the guest's output: what is held stays held, so it is safe to resume with an ack unknown.
+/// Never lets the guest's output go: what is held stays held, so it is safe to resume with an ack unknown. Of a guest that is gone it is
+/// dropped.
 package final class PrimaryGuardian {
     /// How its task ended.
     package enum Outcome: Equatable, Sendable {
@@ -110,6 +113,7 @@ package final class PrimaryGuardian {
     private func act(since died: UInt64) -> Outcome? {
         guard let finding = repair(since: died) else { return .superseded }
         if finding == .gone {
+            hands.dropOutput()
             log.notice("the guest is gone; nothing is left to do")
             return .over
         }

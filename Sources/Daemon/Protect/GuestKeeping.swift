@@ -30,7 +30,11 @@ package enum GuestKeeping {
         var log = Logger(label: "keeper")
         log[metadataKey: "guest"] = "\(guest.name)"
         let told = log
-        try GuestKeeper.become(guest) { told.notice("\($0)") }?.run()
+        guard let keeper = try GuestKeeper.become(guest, log: { told.notice("\($0)") }) else { return }
+        OutputKeeping.start(guest, log)
+        try keeper.run()
+        // Its domain goes: so does what its interfaces had.
+        OutputKeeping.drop(guest)
     }
 
     /// Waits for a guest that rebooted to be there again under another domid.

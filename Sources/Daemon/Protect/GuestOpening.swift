@@ -1,7 +1,5 @@
 import Checkpoint
 import EmbeddedHost
-import Glibc
-import NetBuffer
 import SystemSupport
 import XenHost
 
@@ -62,30 +60,12 @@ struct OpenedGuest {
                 }
             engine = options.engine
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
-            let ports = devices.cards.flatMap { Self.ports(of: $0) }
-            output =
-                ports.isEmpty
-                ? NoOutput() : try NetworkPlug(guest: found.name, domain: found.domain, ports: ports)
+            for name in OutputKeeping.removeOrphans() {
+                warnings.append("removed \(name), which held the output of a guest that is gone")
+            }
+            output = try XenOutput(found, devices.cards, interval: options.settings.interval)
             tracking = "log-dirty"
             GuestKeeping.start(found, logs: paths.runtime)
         }
     }
-
-    /// The interfaces of a network card: its vif and, while an emulated card is plugged in, that one's tap.
-    private static func ports(of card: GuestDevices.Card) -> [GuestPort] {
-        let vif = GuestPort(interface: card.interface, device: card.device)
-        let tap = GuestPort(interface: card.interface + "-emu", device: card.device, isEmulated: true)
-        return card.isEmulated && if_nametoindex(tap.interface) != 0 ? [vif, tap] : [vif]
-    }
-}
-
-/// The output of a guest without a network: there is nothing to hold.
-final class NoOutput: OutputBuffer {
-    let wasClosed = false
-    func cut(epoch: UInt64) {}
-    func release(epoch: UInt64) {}
-    func absorb() {}
-    func releaseAll() {}
-    func dropAll() {}
-    func heldBytes() -> Int { 0 }
 }

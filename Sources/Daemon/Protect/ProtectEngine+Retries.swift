@@ -69,6 +69,8 @@ extension ProtectEngine {
             publish(false)
             usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
             if resumeOwed { resume() }
+            // An interface that is being taken away waits for what is held of it.
+            attendOutput()
             retryOrder()
             retryStoreOutdated()
         }

@@ -41,14 +41,16 @@ package final class ProtectEngine: @unchecked Sendable {
     /// The generation that outdated this copy, while the record does not say so.
     var unstoredOutdated: UInt64?
 
-    private var heldAt = Instant(nanoseconds: 0)
+    /// What the output buffer said last, and when.
+    var held = HeldOutput()
+    var heldAt = Instant(nanoseconds: 0)
     var pauseBegan = Instant(nanoseconds: 0)
     private var cutAt = Instant(nanoseconds: 0)
     private var previousCut = Instant(nanoseconds: 0)
     private var stagedPages = 0
     var guestEndSeen = false
     /// Until when a suspend request is waited for; nil while none is made.
-    private var suspendDeadline: Instant?
+    var suspendDeadline: Instant?
     private var result: ProtectResult?
     /// How it ended, once it has.
     var endReason: ProtectResult? { result }
@@ -140,7 +142,7 @@ package final class ProtectEngine: @unchecked Sendable {
             }
             publish(false)
             let wake = machine.nextWake(after: now)
-            wait(until: min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake))
+            wait(until: min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake))
             if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -153,6 +155,7 @@ package final class ProtectEngine: @unchecked Sendable {
             retryStoreOutdated()
             retryOrder()
             noteProgress()
+            attendOutput()
             dispatch(.tick)
             pump()
         }
@@ -163,7 +166,9 @@ package final class ProtectEngine: @unchecked Sendable {
         var entries = (
             Poll.Entry(wakeUp.descriptor.raw),
             Poll.Entry(guestEndSeen ? -1 : guest.eventDescriptor),
-            Poll.Entry(connection?.descriptor ?? -1, writable: connection?.wantsToWrite ?? false)
+            Poll.Entry(connection?.descriptor ?? -1, writable: connection?.wantsToWrite ?? false),
+            // Nothing that may take time begins while the guest is about to stand still.
+            Poll.Entry(suspendDeadline == nil ? output.eventDescriptor : -1)
         )
         Poll.wait(&entries, nanoseconds: (wake - now).nanoseconds)
         if entries.0.isReady { wakeUp.drain() }
@@ -239,7 +244,7 @@ package final class ProtectEngine: @unchecked Sendable {
 
     // MARK: Events and effects
 
-    private func dispatch(_ event: ProtectEvent) {
+    func dispatch(_ event: ProtectEvent) {
         events.append(event)
         // An effect's outcome is an event; it waits until the effects before it are done.
         guard events.count == 1 else { return }
@@ -462,17 +467,16 @@ package final class ProtectEngine: @unchecked Sendable {
 
     func publish(_ last: Bool) {
         let time = now
-        // Asking the plug may cost a round trip.
-        let isDue = suspendDeadline == nil && time - heldAt > .milliseconds(100)
-        let held: Int? = isDue ? output.heldBytes() : nil
-        if held != nil { heldAt = time }
+        if last { held = output.held() }
         let status = machine.status
+        let leaks = output.leaks
         published.withLock {
             if $0.status.state != status.state { $0.since = Timestamp.now }
             $0.status = status
             $0.syncDone = harvester.syncDone
             $0.syncTotal = harvester.syncTotal
-            if let held { $0.heldBytes = held }
+            $0.held = held
+            $0.leaks = leaks
             $0.outputOwed = orders.owed != nil
             $0.resumeOwed = resumeOwed
             $0.at = time

@@ -169,16 +169,20 @@ package final class ProtectService: Sendable {
             uuid: uuid.description,
             role: .primary,
             state: isUnacknowledged && machine.protected ? .unacknowledged : GuestState(machine.state),
-            protected: machine.protected && !isUnacknowledged,
+            protected: machine.protected && !isUnacknowledged && snapshot.leaks.isEmpty,
             generation: machine.generation,
             session: String(machine.session, radix: 16),
             epoch: .init(sent: machine.sent, acked: machine.acked, committed: machine.acked),
             lastAckAgeMs: machine.lastAck.map { (now - $0).milliseconds },
-            heldBytes: UInt64(snapshot.heldBytes),
-            reasons: reasons(machine, snapshot.linkFailure, now) + troubles(snapshot) + caveats
+            heldBytes: UInt64(snapshot.held.bytes),
+            reasons: snapshot.leaks + reasons(machine, snapshot.linkFailure, now) + troubles(snapshot)
+                + caveats
         )
         status.linkFailure = snapshot.linkFailure?.rawValue
         status.lastContactAgeMs = snapshot.lastContact.map { (now - $0).milliseconds }
+        status.heldPackets = snapshot.held.packets.map { UInt64($0) }
+        status.droppedPackets = snapshot.held.dropped
+        status.heldPercent = snapshot.held.fillPercent.map { UInt64($0) }
         let meters = snapshot.meters
         status.peer = options.xlPeer?.host ?? options.standby.description
         status.address = address

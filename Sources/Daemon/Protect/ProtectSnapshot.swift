@@ -6,7 +6,9 @@ extension ProtectEngine {
         package var status: ProtectStatus
         package var meters = ProtectMeters()
         package var syncDone = 0, syncTotal = 0
-        package var heldBytes = 0
+        package var held = HeldOutput()
+        /// Output that is not held although it should be.
+        package var leaks: [String] = []
         /// An order to the output buffer failed and is given again; a resume did.
         package var outputOwed = false, resumeOwed = false
         /// When the state began, by the wall clock.

@@ -18,7 +18,11 @@ extension GuestStatus {
         case lastAckAgeMs = "last_ack_age_ms"
         case heldBytes = "held_bytes"
         case mayActivate = "may_activate"
-        case reasons, peer, address
+        case reasons
+        case heldPackets = "held_packets"
+        case droppedPackets = "dropped_packets"
+        case heldPercent = "held_percent"
+        case peer, address
         case linkFailure = "link_failure"
         case lastContactAgeMs = "last_contact_age_ms"
         case intervalMs = "interval_ms"
@@ -54,6 +58,9 @@ extension GuestStatus {
         try values.encode(heldBytes, forKey: .heldBytes)
         try values.encode(mayActivate, forKey: .mayActivate)
         try values.encode(reasons, forKey: .reasons)
+        try values.encodeIfPresent(heldPackets, forKey: .heldPackets)
+        try values.encodeIfPresent(droppedPackets, forKey: .droppedPackets)
+        try values.encodeIfPresent(heldPercent, forKey: .heldPercent)
         try values.encodeIfPresent(peer, forKey: .peer)
         try values.encodeIfPresent(address, forKey: .address)
         try values.encodeIfPresent(linkFailure, forKey: .linkFailure)

@@ -170,6 +170,12 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var linkFailure: String?
     /// Since anything of the other side's was heard of last, in milliseconds.
     package var lastContactAgeMs: UInt64?
+    /// Packets held now.
+    package var heldPackets: UInt64?
+    /// Packets that were dropped since the protection began: as much was held as may be, or their interface went.
+    package var droppedPackets: UInt64?
+    /// How full the fullest interface's plug is, in per cent of what it may hold.
+    package var heldPercent: UInt64?
     /// The other side's address.
     package var peer: String?
     /// Where clients reach the guest.

@@ -53,9 +53,21 @@ enum StatusDetails {
         guard status.role == .primary else { return "" }
         let latency = status.outputLatencyUs
         return join([
-            status.heldBytes.map { "\(size($0)) held" } ?? "",
+            held(status), dropped(status),
             latency.map { "waits p50 \(microseconds($0.p50)), p99 \(microseconds($0.p99))" } ?? "",
         ])
+    }
+
+    private static func held(_ status: GuestStatus) -> String {
+        guard let bytes = status.heldBytes else { return "" }
+        let packets = status.heldPackets.map { " in \($0) \($0 == 1 ? "packet" : "packets")" } ?? ""
+        let share = status.heldPercent.map { $0 > 0 ? " (\($0)% of what may be)" : "" } ?? ""
+        return "\(size(bytes)) held\(packets)\(share)"
+    }
+
+    private static func dropped(_ status: GuestStatus) -> String {
+        guard let packets = status.droppedPackets, packets > 0 else { return "" }
+        return "\(packets) \(packets == 1 ? "packet" : "packets") DROPPED"
     }
 
     private static func pause(_ status: GuestStatus) -> String {

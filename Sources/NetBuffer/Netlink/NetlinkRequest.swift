@@ -51,6 +51,11 @@ package enum NetlinkRequest {
         try change(index, "bring device \(index) up") { rtnl_link_set_flags($0, 1) }  // IFF_UP
     }
 
+    /// Takes a device down: what its qdisc holds is lost, and what is redirected to it is dropped.
+    package static func takeDown(_ index: Int32) throws(NetlinkError) -> [UInt8] {
+        try change(index, "take device \(index) down") { rtnl_link_unset_flags($0, 1) }  // IFF_UP
+    }
+
     private static func change(
         _ index: Int32,
         _ action: String,
@@ -175,11 +180,13 @@ package enum NetlinkRequest {
 
     /// Everything that comes in at `interface`, of every ethertype, goes out at `device` instead.
     /// The filter's handle is the device's index, which is how it is found again.
+    /// - Parameter manner: whether the packet itself goes there, or a copy.
     package static func redirect(
         from interface: Int32,
         to device: Int32,
         priority: UInt16,
-        parent: UInt32 = ingress
+        parent: UInt32 = ingress,
+        manner: HoldManner = .asIs
     ) throws(NetlinkError) -> [UInt8] {
         try bytes("redirect interface \(interface)", flags: NLM_F_EXCL) { message in
             withFilter(on: interface, priority: priority, parent: parent) { filter in
@@ -188,12 +195,23 @@ package enum NetlinkRequest {
                 rtnl_tc_set_handle(filter, UInt32(device))
                 var failure = rtnl_tc_set_kind(action, "mirred")
                 if failure >= 0 { failure = rtnl_mirred_set_action(action, 1) }  // TCA_EGRESS_REDIR
-                if failure >= 0 { failure = rtnl_mirred_set_policy(action, 4) }  // TC_ACT_STOLEN
+                // TC_ACT_PIPE, TC_ACT_STOLEN
+                if failure >= 0 { failure = rtnl_mirred_set_policy(action, manner == .copied ? 3 : 4) }
                 if failure >= 0 { failure = rtnl_mirred_set_ifindex(action, UInt32(device)) }
                 if failure >= 0 { failure = rtnl_mall_append_action(filter, action) }
+                if failure >= 0, manner == .copied { failure = appendDrop(filter) }
                 return failure < 0 ? failure : rtnl_cls_build_add_request(filter, NLM_F_CREATE, &message)
             }
         }
+    }
+
+    /// The packet itself ends here, once its copy is on its way.
+    private static func appendDrop(_ filter: OpaquePointer) -> Int32 {
+        guard let drop = rtnl_act_alloc() else { return -NLE_NOMEM }
+        defer { rtnl_act_put(drop) }
+        var failure = rtnl_tc_set_kind(drop, "gact")
+        if failure >= 0 { failure = rtnl_gact_set_action(drop, 4) }  // TC_ACT_STOLEN
+        return failure < 0 ? failure : rtnl_mall_append_action(filter, drop)
     }
 
     /// Removes the filter of a priority.

@@ -6,11 +6,14 @@ package struct GuestPort: Equatable, Hashable, Sendable {
     package let device: Int
     /// The tap of a device model's NIC: an HVM guest's NIC has that and a vif.
     package let isEmulated: Bool
+    /// Bytes that may be held; nil for the plug's own limit.
+    package let limit: Int?
 
-    package init(interface: String, device: Int, isEmulated: Bool = false) {
+    package init(interface: String, device: Int, isEmulated: Bool = false, limit: Int? = nil) {
         self.interface = interface
         self.device = device
         self.isEmulated = isEmulated
+        self.limit = limit
     }
 }
 

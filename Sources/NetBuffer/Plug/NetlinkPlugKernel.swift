@@ -39,6 +39,14 @@ final class NetlinkPlugKernel: PlugKernel {
         try orderUnlessAbsent("remove device \(index)", NetlinkRequest.removeDevice(index))
     }
 
+    func silence(_ device: Int32) throws(NetlinkError) {
+        try orderUnlessAbsent("take device \(device) down", NetlinkRequest.takeDown(device))
+    }
+
+    func received(at interface: Int32) throws(NetlinkError) -> UInt64 {
+        try counters(of: interface).received
+    }
+
     func contents(of device: Int32) throws(NetlinkError) -> PlugContents? {
         var result: PlugContents?
         do {
@@ -56,14 +64,19 @@ final class NetlinkPlugKernel: PlugKernel {
 
     func isDrained(_ device: Int32) throws(NetlinkError) -> Bool {
         // An ifb counts a packet as received when it takes it from its qdisc, and as sent when it passes it on.
-        var drained = true
+        let (received, sent) = try counters(of: device)
+        return received == sent
+    }
+
+    /// Packets, by IFLA_STATS64 (linux/if_link.h, struct rtnl_link_stats64).
+    private func counters(of device: Int32) throws(NetlinkError) -> (received: UInt64, sent: UInt64) {
+        var result: (received: UInt64, sent: UInt64) = (0, 0)
         try socket.ask("read the counters of device \(device)", NetlinkRequest.device(device)) { reply in
-            guard let counters = reply.attributes(from: 16).first(23) else { return }  // IFLA_STATS64
-            let received = NetlinkAttributes.number(counters, at: 0, as: UInt64.self)
-            let sent = NetlinkAttributes.number(counters, at: 8, as: UInt64.self)
-            drained = received == sent
+            guard let counters = reply.attributes(from: 16).first(23) else { return }
+            result.received = NetlinkAttributes.number(counters, at: 0, as: UInt64.self)
+            result.sent = NetlinkAttributes.number(counters, at: 8, as: UInt64.self)
         }
-        return drained
+        return result
     }
 
     func readyIngress(of interface: Int32) throws(NetlinkError) -> String {

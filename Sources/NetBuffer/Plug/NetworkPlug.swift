@@ -12,20 +12,24 @@ package final class NetworkPlug: OutputBuffer {
     package static let defaultLimit = 64 << 20
 
     package let wasClosed: Bool
+    /// Interfaces that were open while others were closed: what they sent got past.
+    package let foundOpen: [String]
     private let guest: String
-    private let kernel: any PlugKernel
-    private let ports: [PortPlug]
-    private var isDropping = false
-    /// The epoch that is cut and not released.
-    private var closed: UInt64?
-    /// The epoch released last, until the next order of another kind.
-    private var lastReleased: UInt64?
+    let kernel: any PlugKernel
+    let domain: UInt32
+    let limit: Int
+    var ports: [PortPlug] = []
+    var closed = ClosedEpoch.nothing()
+    /// Output has been held since the last time that it was let go for good: no port may be open.
+    var isHolding = false
     /// The orders of the steady state, for the devices the ports have now.
-    private var steady: Steady?
-    private var heldLast = 0
+    var steady: Steady?
+    private var heldLast = HeldOutput()
+    /// Of ports that are gone.
+    var pastDrops: UInt64 = 0
 
     /// What each checkpoint does, as long as no port is turned over.
-    private struct Steady {
+    struct Steady {
         let devices: [Int32]
         let cut: PlugBatch
         let release: PlugBatch
@@ -60,34 +64,51 @@ package final class NetworkPlug: OutputBuffer {
     ) throws(GuestError) {
         self.guest = guest
         self.kernel = kernel
-        let limit = Int32(clamping: limit)
-        self.ports = ports.map { PortPlug($0, domain: domain, limit: limit, kernel: kernel) }
+        self.domain = domain
+        self.limit = limit
         do throws(NetlinkError) {
-            for port in self.ports {
-                try port.adopt()
-                guard port.interface != 0 else {
-                    throw NetlinkError("find the guest's network interface \(port.port.interface)", code: 19)
+            var made: [PortPlug] = []
+            for port in ports {
+                let plug = Self.plug(port, domain, limit, kernel)
+                try plug.adopt()
+                guard plug.interface != 0 else {
+                    throw NetlinkError("find the guest's network interface \(port.interface)", code: 19)
                 }
+                made.append(plug)
             }
-            wasClosed = !self.ports.isEmpty && self.ports.allSatisfy { $0.current != nil }
-            for port in self.ports { try port.prepare() }
+            // One that is open beside others appeared when nobody was there to close it, or was about to be closed or opened:
+            // what the guest says is held.
+            wasClosed = made.contains { $0.current != nil }
+            foundOpen = wasClosed ? made.filter { $0.current == nil }.map(\.port.interface) : []
+            isHolding = wasClosed
+            self.ports = made
+            for port in made {
+                try port.prepare()
+                if wasClosed { try port.join() }
+            }
         } catch {
             throw GuestError(guest: guest, reason: Self.reason(error))
         }
     }
 
+    static func plug(
+        _ port: GuestPort,
+        _ domain: UInt32,
+        _ limit: Int,
+        _ kernel: any PlugKernel
+    ) -> PortPlug {
+        PortPlug(port, domain: domain, limit: Int32(clamping: port.limit ?? limit), kernel: kernel)
+    }
+
     deinit { close() }
 
-    /// Packets that were dropped so far because a port held as much as it may.
-    package var drops: UInt64 { ports.reduce(0) { $0 + $1.drops } }
+    /// Packets that were dropped so far: a port held as much as it may, or was being taken away.
+    package var drops: UInt64 { ports.reduce(pastDrops) { $0 + $1.drops } }
 
     // MARK: Orders
 
     package func cut(epoch: UInt64) throws(GuestError) {
-        guard !isDropping else { throw refusal(.dropping) }
-        if let closed, closed != epoch { throw refusal(.alreadyCut(closed: closed)) }
-        closed = epoch
-        lastReleased = nil
+        do throws(ClosedEpoch.Refusal) { try closed.cut(epoch) } catch { throw refusal(error) }
         try attempt { () throws(NetlinkError) in
             if let batch = steadyCut {
                 defer { for (index, port) in ports.enumerated() { port.didCut(batch.outcomes[index]) } }
@@ -95,6 +116,7 @@ package final class NetworkPlug: OutputBuffer {
             }
             try cutAndTurn()
         }
+        isHolding = true
     }
 
     /// The cut of every port by its count; nil if one must be turned over.
@@ -127,9 +149,9 @@ package final class NetworkPlug: OutputBuffer {
     }
 
     package func release(epoch: UInt64) throws(GuestError) {
-        guard !isDropping else { throw refusal(.dropping) }
-        if closed == nil, lastReleased == epoch { return }
-        guard closed == epoch else { throw refusal(.notCut(epoch: epoch, closed: closed)) }
+        let isDue: Bool
+        do throws(ClosedEpoch.Refusal) { isDue = try closed.mayRelease(epoch) } catch { throw refusal(error) }
+        guard isDue else { return }
         try attempt { () throws(NetlinkError) in
             if let steady, ports.allSatisfy({ $0.cut == .counted && $0.sealed.isEmpty && $0.isExact }) {
                 try kernel.perform(steady.release)
@@ -138,8 +160,7 @@ package final class NetworkPlug: OutputBuffer {
             }
         }
         for port in ports { port.didRelease() }
-        closed = nil
-        lastReleased = epoch
+        closed = .nothing(released: epoch)
     }
 
     private func releaseOlder() throws(NetlinkError) {
@@ -160,23 +181,21 @@ package final class NetworkPlug: OutputBuffer {
 
     package func absorb() throws(GuestError) {
         for port in ports { port.absorb() }
-        closed = nil
-        lastReleased = nil
+        // What is dropped goes on being dropped.
+        if closed != .dropping { closed = .nothing() }
     }
 
     package func releaseAll() throws(GuestError) {
         steady = nil
+        isHolding = false
         try attempt { () throws(NetlinkError) in for port in ports { try port.open() } }
-        closed = nil
-        lastReleased = nil
-        isDropping = false
+        closed = .nothing()
     }
 
     package func dropAll() throws(GuestError) {
         steady = nil
-        isDropping = true
-        closed = nil
-        lastReleased = nil
+        isHolding = true
+        closed = .dropping
         try attempt { () throws(NetlinkError) in for port in ports { try port.drop() } }
     }
 
@@ -184,19 +203,29 @@ package final class NetworkPlug: OutputBuffer {
 
     /// Also removes what has drained, and makes ready what the next turn needs: to be called now and then, outside of
     /// a pause.
-    package func heldBytes() -> Int {
-        do throws(NetlinkError) {
-            var bytes = 0
-            for port in ports {
-                if !isDropping { try port.prepare() }
-                bytes += try port.heldBytes()
+    package func held() -> HeldOutput {
+        var held = HeldOutput(packets: 0, fillPercent: 0)
+        var isKnown = true
+        for port in ports {
+            do throws(NetlinkError) {
+                if closed != .dropping { try port.prepare() }
+                if isHolding, port.current == nil { try enter(port) }
+                let contents = try port.held()
+                held.bytes += contents.bytes
+                held.packets = (held.packets ?? 0) + contents.packets
+                held.fillPercent = max(held.fillPercent ?? 0, port.fill)
+            } catch {
+                if error.isAbsence { port.doubt() }
+                // What the kernel does not say now it says the next time.
+                isKnown = false
             }
-            heldLast = bytes
-        } catch {
-            // What the kernel does not say now it says the next time.
         }
+        if isKnown { heldLast = held }
+        heldLast.dropped = drops
         return heldLast
     }
+
+    package func heldBytes() -> Int { held().bytes }
 
     /// The end of ownership. What is open is taken down, after what was released has left, for which it waits at most a
     /// second; what is closed stays closed, for the next owner.
@@ -208,7 +237,7 @@ package final class NetworkPlug: OutputBuffer {
         for port in ports { try? port.takeDown(hurry: true) }
     }
 
-    private func attempt(_ body: () throws(NetlinkError) -> Void) throws(GuestError) {
+    func attempt(_ body: () throws(NetlinkError) -> Void) throws(GuestError) {
         do throws(NetlinkError) {
             try body()
         } catch {
@@ -225,24 +254,7 @@ package final class NetworkPlug: OutputBuffer {
         }
     }
 
-    private func refusal(_ refusal: PlugRefusal) -> GuestError {
+    private func refusal(_ refusal: ClosedEpoch.Refusal) -> GuestError {
         GuestError(guest: guest, reason: refusal.description)
-    }
-}
-
-/// An order that the state of a plug forbids.
-private enum PlugRefusal {
-    case alreadyCut(closed: UInt64)
-    case notCut(epoch: UInt64, closed: UInt64?)
-    case dropping
-
-    var description: String {
-        switch self {
-        case .alreadyCut(let closed): "epoch \(closed) is cut and not released yet"
-        case .notCut(let epoch, let closed?):
-            "cannot release epoch \(epoch): epoch \(closed) is the one that is cut"
-        case .notCut(let epoch, nil): "cannot release epoch \(epoch): no epoch is cut"
-        case .dropping: "output is being dropped"
-        }
     }
 }

@@ -7,6 +7,10 @@ package protocol PlugKernel: AnyObject {
     func makeDevice(_ name: String, alias: String, limit: Int32) throws(NetlinkError) -> Int32
     /// Removes a device; what it holds is lost. One that is gone is no error.
     func removeDevice(_ index: Int32) throws(NetlinkError)
+    /// Takes a device down: what it holds is lost, and what comes is dropped. One that is gone is no error.
+    func silence(_ device: Int32) throws(NetlinkError)
+    /// Packets that have come in at an interface since it was made.
+    func received(at interface: Int32) throws(NetlinkError) -> UInt64
     /// What a device's plug holds, and what it has dropped; nil if the device is gone or has no plug.
     func contents(of device: Int32) throws(NetlinkError) -> PlugContents?
     /// Whether all that a device's plug let go has left the device. Only meaningful once the plug is empty.
@@ -92,7 +96,12 @@ package enum PlugOrder: Equatable, Sendable {
         case .open(let device): try NetlinkRequest.changePlug(on: device, .releaseIndefinite)
         case .limit(let device, let bytes): try NetlinkRequest.changePlug(on: device, .limit(bytes))
         case .redirect(let interface, let device, let priority):
-            try NetlinkRequest.redirect(from: interface, to: device, priority: priority)
+            try NetlinkRequest.redirect(
+                from: interface,
+                to: device,
+                priority: priority,
+                manner: HoldManner.chosen
+            )
         case .endRedirect(let interface, let priority):
             try NetlinkRequest.endRedirect(from: interface, priority: priority)
         }

@@ -55,6 +55,31 @@ package enum PlugSurvey {
         }
     }
 
+    /// Drops what is held of a guest that is being taken away, and all that comes: its interfaces cannot go as long as their packets are
+    /// held. For whoever does not own the plug, when its owner does not do it: the devices stay, down.
+    /// - Parameter isLeaving: whether an interface is being taken away.
+    /// - Returns: how many packets were dropped, by interface.
+    package static func silence(
+        domain: UInt32,
+        _ isLeaving: (_ interface: String) -> Bool
+    ) throws(NetlinkError) -> [(interface: String, packets: Int)] {
+        try silence(NetlinkPlugKernel(), domain: domain, isLeaving)
+    }
+
+    package static func silence(
+        _ kernel: any PlugKernel,
+        domain: UInt32,
+        _ isLeaving: (_ interface: String) -> Bool
+    ) throws(NetlinkError) -> [(interface: String, packets: Int)] {
+        var dropped: [(interface: String, packets: Int)] = []
+        for device in try list(kernel)
+        where device.domain == domain && device.heldPackets > 0 && isLeaving(device.interface) {
+            try kernel.silence(device.index)
+            dropped.append((device.interface, device.heldPackets))
+        }
+        return dropped
+    }
+
     /// Removes what no guest needs any more: the devices of domains that are gone, and of interfaces that are. What
     /// they hold is lost, as it was when their guest went. A guest that lives is not touched.
     /// - Parameter isAlive: whether a domain exists and is not dying.

@@ -23,7 +23,8 @@ final class PortPlug {
 
     let port: GuestPort
     private let domain: UInt32
-    private let limit: Int32
+    /// Bytes that may be held.
+    let limit: Int32
     private let kernel: any PlugKernel
 
     /// The port's interface, 0 once it is gone.
@@ -85,8 +86,9 @@ final class PortPlug {
                 try remove(device)
                 continue
             }
-            // Of an open port nothing is held on anybody's behalf: a predecessor let it go.
-            if current != nil, contents.packets > 0 { sealed.append(device) } else { draining.append(device) }
+            // Of an open port nothing is held on anybody's behalf: a predecessor let it go. One that is gone was not opened by that.
+            let isHeld = current != nil || interface == 0
+            if isHeld, contents.packets > 0 { sealed.append(device) } else { draining.append(device) }
         }
         if current == nil, !draining.isEmpty {
             try kernel.perform(try PlugBatch(draining.map { .open($0) }))
@@ -289,6 +291,10 @@ final class PortPlug {
         }
         cut = nil
         isExact = false
+        try discardSealed()
+    }
+
+    private func discardSealed() throws(NetlinkError) {
         while let device = sealed.first {
             pastDrops += UInt64(try kernel.contents(of: device)?.packets ?? 0)
             try remove(device)
@@ -297,19 +303,81 @@ final class PortPlug {
         try endFormerRedirections()
     }
 
+    // MARK: Coming and going
+
+    /// Holds what the port sends from now on, as part of the running epoch: for one that comes to others that hold already.
+    func join() throws(NetlinkError) {
+        guard current == nil, let order = try turn() else { return }
+        let batch = try PlugBatch([order])
+        defer {
+            didTurn(batch.outcomes[0])
+            // Of the epoch that may be closed at this moment it has sent nothing.
+            cut = nil
+        }
+        try kernel.perform(batch)
+    }
+
+    /// Drops what is held, and goes on holding what comes: for an interface that is being taken away, and that cannot go as long
+    /// as its packets are held.
+    func empty() throws(NetlinkError) {
+        if isUncertain { try recover() }
+        var held = 0
+        for device in sealed + (current.map { [$0] } ?? []) {
+            held += try kernel.contents(of: device)?.packets ?? 0
+        }
+        guard held > 0 else { return }
+        let wasCut = cut != nil
+        if let order = try turn() {
+            let batch = try PlugBatch([order])
+            defer { didTurn(batch.outcomes[0]) }
+            try kernel.perform(batch)
+        } else if let current {
+            sealed.append(current)
+            self.current = nil
+        }
+        // Nothing of a closed epoch is left to be released.
+        cut = wasCut ? .turned : nil
+        try discardSealed()
+    }
+
+    /// Whether the interface that this plug was made for is there.
+    func isThere() throws(NetlinkError) -> Bool {
+        guard interface != 0 else { return false }
+        return try kernel.interfaces().contains { $0.index == interface && $0.name == port.interface }
+    }
+
+    /// Removes every device, with what it holds: the interface is gone.
+    func abandon() throws(NetlinkError) {
+        sealed += (current.map { [$0] } ?? []) + draining
+        (current, draining, priorities, interface) = (nil, [], [], 0)
+        (cut, isExact, isUncertain) = (nil, false, false)
+        try discardSealed()
+        if let spare { try remove(spare) }
+        spare = nil
+    }
+
+    /// What is there must be read again: something that was there is not.
+    func doubt() { isUncertain = true }
+
     // MARK: Upkeep
 
-    /// Bytes held on the guest's behalf. Removes what has drained meanwhile.
-    func heldBytes() throws(NetlinkError) -> Int {
-        var bytes = 0
+    /// What is held on the guest's behalf. Removes what has drained meanwhile.
+    func held() throws(NetlinkError) -> PlugContents {
+        var held = PlugContents()
+        fill = 0
         for device in sealed + (current.map { [$0] } ?? []) {
             guard let contents = try kernel.contents(of: device) else { continue }
-            bytes += contents.bytes
+            held.bytes += contents.bytes
+            held.packets += contents.packets
             dropsSeen[device] = contents.dropped
+            if device == current { fill = contents.bytes * 100 / Int(max(limit, 1)) }
         }
         try reap()
-        return bytes
+        return held
     }
+
+    /// How full the device is that holds what comes, in per cent of its limit, as `held` read it last.
+    private(set) var fill = 0
 
     /// Removes the devices that were opened and have drained.
     /// - Returns: whether all have.

@@ -104,7 +104,7 @@ enum PrimaryEvent: String, CaseIterable {
     case notSuspended, sweepWanted, advanced, harvested, notHarvested, cut, resumed, notResumed, stored,
         failed, trackingLost,
         guestEnded
-    case unprotect, tick
+    case unprotect, filling, tick
 
     init(_ event: ProtectEvent) {
         switch event {
@@ -132,6 +132,7 @@ enum PrimaryEvent: String, CaseIterable {
         case .trackingLost: self = .trackingLost
         case .guestEnded: self = .guestEnded
         case .unprotectRequested: self = .unprotect
+        case .outputFilling: self = .filling
         case .tick: self = .tick
         }
     }

@@ -21,6 +21,8 @@ package struct GuestDevices: Equatable, Sendable {
         /// It is an emulated card too, until the guest's drivers for Xen unplug that, with a tap named `interface` and `-emu`
         /// (libxl_nic.c: `type` in the backend's directory).
         package let isEmulated: Bool
+        /// The most that it may send, in bytes a second (`rate` of xl-network-configuration(5)); nil where that is not limited.
+        package let rate: UInt64?
     }
 
     package private(set) var disks: [Disk] = []
@@ -49,7 +51,8 @@ package struct GuestDevices: Equatable, Sendable {
                             mac: mac,
                             backend: owner,
                             interface: name,
-                            isEmulated: store.read("\(backend)/type") == "vif_ioemu"
+                            isEmulated: store.read("\(backend)/type") == "vif_ioemu",
+                            rate: Self.rate(store.read("\(backend)/rate"))
                         )
                     )
                 // The first console, and a screen and keyboard, are stateless: a new one takes over.
@@ -59,6 +62,13 @@ package struct GuestDevices: Equatable, Sendable {
                 }
             }
         }
+    }
+
+    /// `BYTES,MICROSECONDS`: so many bytes each time (linux drivers/net/xen-netback/xenbus.c, xen_net_read_rate).
+    private static func rate(_ text: String?) -> UInt64? {
+        let parts = (text ?? "").split(separator: ",").compactMap { UInt64($0) }
+        guard parts.count == 2, parts[0] < 1 << 40, parts[1] > 0 else { return nil }
+        return parts[0] * 1_000_000 / parts[1]
     }
 
     /// Why a guest with these devices cannot be protected, each in words; empty if it can.

@@ -17,6 +17,7 @@ struct ProtectCommand: ParsableCommand {
             after --alone-after the guest goes on alone, and is protected again when the standby returns.
 
             REMUSD_ENGINE=native|libxenguest chooses the engine where --engine does not.
+            REMUSD_PLUG=zero-copy|copy chooses what is held of a Xen guest's packets: themselves, or copies.
             REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
 
             EXIT CODES
