@@ -80,6 +80,18 @@ import Transport
         #expect(output.done.isEmpty && engine.snapshot.outputOwed)
     }
 
+    @Test func theOutputIsLookedAfterAndWhatLeaksIsSaid() throws {
+        let output = FakeOutput(wasClosed: true)
+        output.content = HeldOutput(bytes: 600, packets: 3, dropped: 1, fillPercent: 60)
+        output.leaks = ["what vif5.1 sends is NOT HELD"]
+        let engine = try engine(output)
+        engine.requestUnprotect()
+        #expect(engine.run() == .unanswered(.unprotect))
+        #expect(output.attended > 1)
+        #expect(engine.snapshot.held == output.content)
+        #expect(engine.snapshot.leaks == output.leaks)
+    }
+
     @Test func whatStaysIsSaidWithWhatToDo() {
         func words(_ owed: OutputOrders.Order?, isSuspended: Bool, guestHasEnded: Bool = false) -> [String] {
             Aftermath.words(owed: owed, isSuspended: isSuspended, guestHasEnded: guestHasEnded, guest: "web1")

@@ -56,6 +56,19 @@ import Testing
         return status
     }
 
+    @Test func whatAPlugHoldsAndDropped() {
+        var status = Self.primary
+        #expect(StatusText.paragraph(status).contains("12KiB held, waits p50"))
+        (status.heldPackets, status.droppedPackets, status.heldPercent) = (1, 0, 0)
+        #expect(StatusText.paragraph(status).contains("12KiB held in 1 packet, waits p50"))
+        (status.heldPackets, status.droppedPackets, status.heldPercent) = (3, 2, 60)
+        #expect(
+            StatusText.paragraph(status).contains(
+                "12KiB held in 3 packets (60% of what may be), 2 packets DROPPED, waits p50"
+            )
+        )
+    }
+
     @Test func table() {
         #expect(
             StatusText.table([Self.alone, Self.primary, Self.image]) == """

@@ -11,6 +11,10 @@ final class FakeOutput: OutputBuffer {
     var failures = 0
     private(set) var done: [String] = []
     private(set) var attempts = 0
+    /// What it says that it holds, and what gets past it.
+    var content = HeldOutput()
+    var leaks: [String] = []
+    private(set) var attended = 0
 
     init(wasClosed: Bool = false) { self.wasClosed = wasClosed }
 
@@ -19,7 +23,12 @@ final class FakeOutput: OutputBuffer {
     func absorb() throws(GuestError) { try carryOut("absorb") }
     func releaseAll() throws(GuestError) { try carryOut("releaseAll") }
     func dropAll() throws(GuestError) { try carryOut("dropAll") }
-    func heldBytes() -> Int { 0 }
+    func heldBytes() -> Int { content.bytes }
+    func held() -> HeldOutput { content }
+    func attend() -> [String] {
+        attended += 1
+        return []
+    }
 
     private func carryOut(_ order: String) throws(GuestError) {
         attempts += 1
