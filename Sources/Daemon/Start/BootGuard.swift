@@ -65,6 +65,7 @@ package struct BootGuard: Sendable {
             guard let start = try GuestStart(guest, paths) else {
                 return entry(true, "remusd does not know it")
             }
+            try holdSaved(guest)
             while true {
                 let answer = try start.decide(GuestStart.Order())
                 if case .start(let generation) = answer.decision {
