@@ -18,4 +18,4 @@ def output_is_held_and_released_epoch_by_epoch(kit):
     shown = host.run(line, timeout=230).stdout
     kit.say(shown)
     host.run("ip netns del plug")
-    assert shown.count("\n") == 8, shown
+    assert shown.rstrip().endswith("nothing is left"), shown
