@@ -49,10 +49,11 @@ let package = Package(
             pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
+        .systemLibrary(name: "CTLS", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         room("SystemSupport", ["CLinux"]),
         room("XenStream"),
         room("Checkpoint", ["CKernels", "XenStream"]),
-        room("Transport", ["Checkpoint", "SystemSupport"]),
+        room("Transport", ["CKernels", "CTLS", "Checkpoint", "SystemSupport"]),
         room("EmbeddedHost", ["Checkpoint", "XenStream", "SystemSupport"]),
         room("NetBuffer", ["CNetlink", "Checkpoint", "SystemSupport"]),
         room("XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
@@ -72,7 +73,7 @@ let package = Package(
         .executableTarget(
             name: "remusd",
             dependencies: [
-                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "XenHost", "XenStream",
+                "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "Transport", "XenHost", "XenStream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -93,6 +94,7 @@ let package = Package(
         tests(of: "NetBuffer", ["Checkpoint", "SystemSupport"]),
         tests(of: "XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "Simulator"),
-        tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport"]),
+        tests(of: "Transport", ["CTLS", "Checkpoint", "SystemSupport"]),
+        tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport", "Transport"]),
     ]
 )

@@ -40,10 +40,12 @@ need_swift() {
     fi
 }
 
-# need_headers: what the build needs of C libraries: Xen's headers (its libraries are loaded at run time), libnl and libcurl.
+# need_headers: what the build needs of C libraries: Xen's headers (its libraries are loaded at run time), libnl,
+# libcurl and OpenSSL's.
 need_headers() {
     need_packages /usr/include/xenguest.h=libxen-dev /usr/include/libnl3/netlink/netlink.h=libnl-3-dev \
-        /usr/include/libnl3/netlink/route/qdisc/plug.h=libnl-route-3-dev "/usr/include/$(uname -m)-linux-gnu/curl/curl.h=libcurl4-openssl-dev"
+        /usr/include/libnl3/netlink/route/qdisc/plug.h=libnl-route-3-dev "/usr/include/$(uname -m)-linux-gnu/curl/curl.h=libcurl4-openssl-dev" \
+        /usr/include/openssl/ssl.h=libssl-dev
 }
 
 # scratch_path: where SwiftPM builds: one folder for each manifest and toolchain, shared by all clones.

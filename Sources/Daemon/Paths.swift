@@ -91,6 +91,12 @@ package struct Paths: Equatable, Sendable {
     package func hookJournal(_ role: GuestRole, _ guest: GuestName) -> String {
         "\(state)/hooks-\(role.rawValue)-\(guest).json"
     }
+    /// This host's own key and certificate: secret.
+    package var hostKey: String { "\(state)/host-key.pem" }
+    /// The records of the hosts that this one is paired with.
+    package var peers: String { "\(state)/peers" }
+    /// The record of one of them.
+    package func peerRecord(_ host: HostName) -> String { "\(peers)/\(host).json" }
 
     // ---- What is there.
 
@@ -115,20 +121,33 @@ package struct Paths: Equatable, Sendable {
         names(in: state, prefix: "standby-", suffix: ".json")
     }
 
+    /// The hosts of which there is a record, sorted.
+    package func pairedHosts() -> [HostName] {
+        Self.files(in: peers).compactMap { file in
+            file.hasSuffix(".json") ? try? HostName(String(file.dropLast(5))) : nil
+        }.sorted()
+    }
+
     private func names(in directory: String, prefix: String, suffix: String) -> [GuestName] {
+        Self.files(in: directory).compactMap { file in
+            guard file.hasPrefix(prefix), file.hasSuffix(suffix), file.count > prefix.count + suffix.count
+            else { return nil }
+            return try? GuestName(String(file.dropFirst(prefix.count).dropLast(suffix.count)))
+        }.sorted()
+    }
+
+    private static func files(in directory: String) -> [String] {
         guard let handle = opendir(directory) else { return [] }
         defer { closedir(handle) }
-        var found: [GuestName] = []
+        var found: [String] = []
         while let entry = readdir(handle) {
-            let file = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard file.hasPrefix(prefix), file.hasSuffix(suffix), file.count > prefix.count + suffix.count,
-                let name = try? GuestName(String(file.dropFirst(prefix.count).dropLast(suffix.count)))
-            else { continue }
-            found.append(name)
+            found.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+            )
         }
-        return found.sorted()
+        return found
     }
 
     // ---- Checks.

@@ -14,4 +14,17 @@ package final class FileLock: Sendable {
         file = Descriptor(owning: raw)
         guard flock(raw, LOCK_EX | LOCK_NB) == 0 else { throw SystemError("lock \(path)") }
     }
+
+    /// The same, waiting for somebody else's to end.
+    package static func waiting(at path: String, milliseconds: Int) throws(SystemError) -> FileLock {
+        for _ in 0..<(milliseconds / 10) {
+            do throws(SystemError) {
+                return try FileLock(at: path)
+            } catch {
+                guard error.code == EWOULDBLOCK else { throw error }
+                usleep(10_000)
+            }
+        }
+        return try FileLock(at: path)
+    }
 }

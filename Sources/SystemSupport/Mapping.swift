@@ -44,6 +44,8 @@ package final class Mapping: @unchecked Sendable {
     ) throws(SystemError) -> Mapping {
         let address = mmap(nil, count, protection, flags, raw, offset)
         guard let address, address != MAP_FAILED else { throw SystemError("map \(count) bytes of memory") }
+        // A second lock on the same door as `CoreDumps`: guests' memory lies in such mappings (madvise(2)).
+        madvise(address, count, Int32(MADV_DONTDUMP))
         return Mapping(base: address, count: count)
     }
 

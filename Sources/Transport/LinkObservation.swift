@@ -37,6 +37,7 @@ extension LinkFacts.End {
         switch error {
         case .closed: self = .byPeer
         case .frame: self = .violation
+        case .refused: self = .refused
         // Longer than that it was waited for (`StandbyConnection`).
         case .stalled: self = .silence(.seconds(1))
         case .system(let error): self.init(error)

@@ -3,24 +3,6 @@ import Checkpoint
 import Glibc
 import SystemSupport
 
-/// Why a connection is of no more use.
-package enum ConnectionError: Error, Sendable, CustomStringConvertible {
-    case system(SystemError)
-    case frame(FrameError)
-    case closed
-    /// The peer, named, said nothing more in the middle of a frame.
-    case stalled(String)
-
-    package var description: String {
-        switch self {
-        case .system(let error): error.description
-        case .frame(let error): error.description
-        case .closed: "the peer closed the connection"
-        case .stalled(let peer): "\(peer) said nothing more in the middle of a frame"
-        }
-    }
-}
-
 /// The primary's end of a connection, never blocking: control messages go between data frames, an epoch's bytes go from
 /// where they lie. Used by one thread. Allocates nothing after `init` but for a hello.
 package final class PrimaryConnection {
@@ -29,6 +11,9 @@ package final class PrimaryConnection {
     private let socket: Descriptor
     /// Nil for a socket that was connected already.
     private let address: SocketAddress?
+    private let security: LinkSecurity
+    /// Once the socket is connected.
+    private var channel: (any ByteChannel)?
     private var parser = FrameParser()
     /// Control frames that wait for their turn.
     private let control: UnsafeMutableRawBufferPointer
@@ -49,17 +34,21 @@ package final class PrimaryConnection {
     package private(set) var dataSent: UInt64 = 0
     package private(set) var isConnected = false
 
-    /// Begins to connect; `finishConnecting` says how it went once the socket is writable.
-    package convenience init(connectingTo address: SocketAddress) throws(SystemError) {
-        self.init(try TCP.startConnecting(to: address), address)
+    /// Begins to connect; `finishConnecting` goes on whenever poll says that it can.
+    package convenience init(
+        connectingTo address: SocketAddress,
+        security: LinkSecurity = .plaintext
+    ) throws(SystemError) {
+        self.init(try TCP.startConnecting(to: address), address, security)
     }
 
     /// Speaks over a stream socket that is connected, to another thread of this process.
-    package convenience init(over socket: Descriptor) { self.init(socket, nil) }
+    package convenience init(over socket: Descriptor) { self.init(socket, nil, .plaintext) }
 
-    private init(_ socket: Descriptor, _ address: SocketAddress?) {
+    private init(_ socket: Descriptor, _ address: SocketAddress?, _ security: LinkSecurity) {
         self.socket = socket
         self.address = address
+        self.security = security
         control = .allocate(byteCount: 2 * Int(FrameHeader.controlLimit), alignment: 16)
         header = .allocate(byteCount: FrameHeader.size, alignment: 16)
     }
@@ -72,19 +61,34 @@ package final class PrimaryConnection {
     /// For poll.
     package var descriptor: Int32 { socket.raw }
     /// Whether there is something to write, or a connection to finish.
-    package var wantsToWrite: Bool { !isConnected || hasOutput }
+    package var wantsToWrite: Bool {
+        guard let channel else { return true }
+        return channel.owesOutput || isConnected && hasOutput
+    }
+    /// The paired host at the other end; nil for plaintext.
+    package var peerHost: String? { channel?.peerHost }
+    /// `plaintext`, or protocol and cipher.
+    package var transport: String? { isConnected ? channel?.transport : nil }
     private var hasOutput: Bool {
         controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty
     }
     /// Whether all data that was handed over is with the kernel.
     package var isDrained: Bool { headerLeft == 0 && body.isEmpty && data.isEmpty }
 
-    /// Called when the socket is writable for the first time.
-    package func finishConnecting() throws(SystemError) {
-        if let address { try TCP.finishConnecting(socket, to: address) }
-        isConnected = true
-        // Few large writes: room for a whole chunk or more (socket(7); the kernel doubles and caps it).
-        try TCP.setOption(socket, SOL_SOCKET, SO_SNDBUF, 4 << 20)
+    /// Goes on with connecting: called when the socket is writable for the first time, and from then on whenever it is
+    /// ready, until `isConnected`.
+    package func finishConnecting() throws(ConnectionError) {
+        if channel == nil {
+            do throws(SystemError) {
+                if let address { try TCP.finishConnecting(socket, to: address) }
+                // Few large writes: room for a whole chunk or more (socket(7); the kernel doubles and caps it).
+                try TCP.setOption(socket, SOL_SOCKET, SO_SNDBUF, 4 << 20)
+            } catch {
+                throw .system(error)
+            }
+            channel = try security.channel(over: socket, accepting: false)
+        }
+        isConnected = try channel?.handshake() ?? false
     }
 
     /// Queues a message; `session` goes into its header, and those of data that follows.
@@ -160,35 +164,24 @@ package final class PrimaryConnection {
     /// Writes what is left of a data frame's header and body in one call.
     private func writeFrame() throws(ConnectionError) -> Int? {
         let rest = UnsafeMutableRawBufferPointer(rebasing: header[(FrameHeader.size - headerLeft)...])
-        do throws(SystemError) {
-            return try socket.sendNow(UnsafeRawBufferPointer(rest), body)
-        } catch {
-            throw .system(error)
-        }
+        return try channel?.sendNow(UnsafeRawBufferPointer(rest), body)
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(ConnectionError) -> Int? {
-        do throws(SystemError) {
-            return try socket.sendNow(bytes)
-        } catch {
-            throw .system(error)
-        }
+        try channel?.sendNow(bytes)
     }
 
     /// Reads what is there and hands out every whole message.
     package func receive(_ handle: (_ message: Message, _ session: UInt64) -> Void) throws(ConnectionError) {
-        let received: Int?
-        do throws(SystemError) {
-            received = try socket.receiveNow(into: parser.free)
-        } catch {
-            throw .system(error)
-        }
-        guard let count = received else { return }
-        if count == 0 { throw .closed }
-        do throws(FrameError) {
-            try parser.received(count, handle)
-        } catch {
-            throw .frame(error)
-        }
+        guard let channel else { return }
+        repeat {
+            guard let count = try channel.receiveNow(into: parser.free) else { return }
+            do throws(FrameError) {
+                try parser.received(count, handle)
+            } catch {
+                throw .frame(error)
+            }
+            // What TLS has read already, poll(2) does not see.
+        } while channel.hasBuffered
     }
 }

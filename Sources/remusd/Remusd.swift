@@ -1,5 +1,6 @@
 import ArgumentParser
 import Daemon
+import SystemSupport
 
 /// The program. Every command runs, blocking, on the main thread: signal masks set there hold for all threads.
 @main
@@ -12,17 +13,20 @@ struct Remusd: ParsableCommand {
             that anyone outside has seen.
 
             On the standby's host:
-              remusd standby --listen 10.0.0.2:7070 --insecure-plaintext
+              remusd pair --listen 10.0.0.2:7071                     (once, with 'remusd pair --to' on the other)
+              remusd standby --listen 10.0.0.2:7070
 
             On the primary's host:
+              remusd pair --to 10.0.0.2:7071
               remusd guest run web1 --memory 256MiB --listen 0.0.0.0:6400
-              remusd protect embedded:web1 --to 10.0.0.2:7070 --insecure-plaintext
+              remusd protect embedded:web1 --to 10.0.0.2:7070
               remusd status
 
             When the primary is gone, on the standby's host:
               remusd activate web1 --confirm-fenced primary.example
 
-            Replication is plaintext: without --insecure-plaintext it stays on loopback, for a pair on one machine.
+            Between hosts replication is under TLS 1.3, and each side knows the other by its key; on loopback it is \
+            plaintext, unless --tls is given.
 
             Sockets lie in /run/remusd or REMUSD_RUNTIME_DIR, durable records in /var/lib/remusd or REMUSD_STATE_DIR. \
             REMUSD_LOG=debug says more. 'remusd demo' shows all of it on one machine.
@@ -35,7 +39,9 @@ struct Remusd: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Protect",
-                subcommands: [StandbyCommand.self, ProtectCommand.self, XlReceiveCommand.self]
+                subcommands: [
+                    PairCommand.self, StandbyCommand.self, ProtectCommand.self, XlReceiveCommand.self,
+                ]
             ),
             CommandGroup(
                 name: "Watch",
@@ -58,4 +64,9 @@ struct Remusd: ParsableCommand {
             ),
         ]
     )
+
+    static func main() {
+        CoreDumps.forbid()
+        main(nil)
+    }
 }

@@ -138,21 +138,74 @@ import Testing
     }
 
     @Test(arguments: [
-        ["standby", "--listen", "10.0.0.2:7070"], ["standby", "--listen", "127.example:7070"],
-        ["protect", "embedded:web1", "--to", "10.0.0.2:7070"],
-        ["protect", "embedded:web1", "--to", "127.0.0.1.example:7070"],
+        ["standby", "--listen", "127.0.0.1:0"], ["protect", "embedded:web1", "--to", "127.0.0.1:7070"],
+        ["xl-receive", "127.0.0.1:7070"],
     ])
-    func plaintextStaysOnLoopback(arguments: [String]) throws {
-        let result = try program.run(arguments)
-        #expect(result.exitCode == 64)
-        #expect(result.error.contains("is not a loopback address"))
+    func tlsAndPlaintextExcludeEachOther(arguments: [String]) throws {
+        let result = try program.run(arguments + ["--tls", "--insecure-plaintext"])
+        #expect(result.exitCode == 64 && result.error.contains("one of them"))
         let help = try program.run([arguments[0], "--help"]).output.split(whereSeparator: \.isWhitespace)
-        #expect(help.joined(separator: " ").contains("loopback only unless --insecure-plaintext is given"))
+        #expect(
+            help.joined(separator: " ").lowercased().contains("with tls, which wants 'remusd pair' first")
+        )
+    }
+
+    @Test func aPairingIsKeptShownAndForgotten() throws {
+        let own = try program.run("pair", "pin")
+        #expect(own.exitCode == 0 && own.output.contains(" sha256:"))
+        #expect(try program.run("pair", "pin").output == own.output)
+        let pin = "sha256:" + String(repeating: "5", count: 64)
+        let kept = try program.run("pair", "pin", "beta", pin, "--guest", "web1", "--until", "2099-12-31")
+        #expect(kept.exitCode == 0 && kept.output.contains("paired with beta: guests web1, until 2099-12-31"))
+        let list = try program.run("pair", "list")
+        #expect(list.exitCode == 0 && list.output.contains("beta  \(pin)  guests web1"))
+        #expect(try program.run("pair", "list", "--output", "json").output.contains("\"not_after\""))
+        #expect(try program.run("pair", "forget", "beta").exitCode == 0)
+        #expect(try program.run("pair", "list").output.isEmpty)
+        #expect(try program.run("pair", "forget", "beta").exitCode == 0)
+    }
+
+    @Test(arguments: [
+        ["pair"], ["pair", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"], ["pair", "pin", "beta"],
+        ["pair", "pin", "beta", "sha256:12"], ["pair", "pin", "../x", String(repeating: "5", count: 64)],
+        ["pair", "--to", "127.0.0.1:1", "--until", "tomorrow"],
+        ["pair", "--to", "127.0.0.1:1", "--guest", "web1", "--all-guests"],
+    ])
+    func aPairThatMakesNoSenseIs64(arguments: [String]) throws {
+        let result = try program.run(arguments)
+        #expect(result.exitCode == 64, "\(result.error)")
+    }
+
+    @Test func aProcessLeavesNoCoreDump() throws {
+        let pid = try ChildProcess.spawn(
+            Program.path,
+            ["pair", "--listen", "127.0.0.1:0"],
+            inherited: [:],
+            environment: ["REMUSD_RUNTIME_DIR=\(directory.path)", "REMUSD_STATE_DIR=\(directory.path)"]
+        )
+        defer {
+            kill(pid, SIGKILL)
+            ChildProcess.reap(pid)
+        }
+        var limit: [Substring] = []
+        for _ in 0..<1000 where limit.dropFirst(4).first != "1" {
+            usleep(10_000)
+            let limits = SmallFile.read("/proc/\(pid)/limits") ?? ""
+            let line = limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") } ?? ""
+            limit = line.split(separator: " ")
+        }
+        // One byte, soft and hard: with none, a program that takes dumps over a pipe would get one (core(5)).
+        #expect(limit.dropFirst(4).prefix(2) == ["1", "1"])
+    }
+
+    @Test func aPairingThatNobodyAnswersIs69() throws {
+        let result = try program.run("pair", "--to", "127.0.0.1:1", "--timeout", "0")
+        #expect(result.exitCode == 69, "\(result.error)")
     }
 
     @Test(arguments: [
         ["standby"], ["protect"], ["status"], ["wait"], ["activate"], ["unprotect"], ["export"], ["inspect"],
-        ["demo"], ["xl-receive"],
+        ["demo"], ["xl-receive"], ["pair"], ["pair", "list"], ["pair", "pin"], ["pair", "forget"],
         ["guest", "run"], ["guest", "list"], ["guest", "stop"], ["plug", "list"], ["plug", "clean"],
     ])
     func everyHelpHasItsExitCodes(command: [String]) throws {

@@ -20,7 +20,7 @@ import XenStream
             budgets: ReaderBudgets(),
             memoryLimit: 1 << 30
         )
-        for (epoch, bytes) in epochs(of: sample).enumerated() {
+        for (epoch, bytes) in sample.epochs.enumerated() {
             let epoch = UInt64(epoch)
             var position = 0
             while position < bytes.count {
@@ -37,16 +37,6 @@ import XenStream
         var image: [UInt8] = []
         try PlainImage.write(try ImageExport(of: stored.image)) { image.append(contentsOf: $0) }
         return image
-    }
-
-    /// The stream's bytes, one element a checkpoint: each ends with CHECKPOINT_END.
-    private func epochs(of sample: SampleStream) -> [[UInt8]] {
-        var result: [[UInt8]] = [[]]
-        for piece in sample.pieces() {
-            result[result.count - 1] += piece
-            if Array(piece) == [4, 0, 0, 0, 0, 0, 0, 0] { result.append([]) }
-        }
-        return result.filter { !$0.isEmpty }
     }
 
     private func hello(_ sample: SampleStream) -> Hello {

@@ -97,6 +97,15 @@ import Testing
         #expect(!guests.contains("0B"))
     }
 
+    @Test func theTransportIsSaidWhereThereIsOne() throws {
+        var status = Self.primary
+        status.transport = "tls1.3/TLS_AES_128_GCM_SHA256"
+        #expect(StatusText.paragraph(status).contains("\n  transport   tls1.3/TLS_AES_128_GCM_SHA256\n"))
+        let json = String(decoding: try ControlJSON.encode(status), as: UTF8.self)
+        #expect(json.contains(#""transport":"tls1.3/TLS_AES_128_GCM_SHA256""#))
+        #expect(!StatusText.paragraph(Self.primary).contains("transport"))
+    }
+
     @Test func nothingIsLoudWhereAllIsWell() {
         #expect(!StatusText.table([Self.primary]).contains("NOT"))
     }

@@ -175,14 +175,3 @@ struct WarmStandbyTests {
         while !(stored.warm?.isGone ?? true) { _ = Poll.wait(-1, milliseconds: 5) }
     }
 }
-
-private struct NoActivator: GuestActivator {
-    func runningGuest(named name: String, uuid: GuestUUID, unfinished: UnfinishedStart?) -> ActivatedGuest? {
-        nil
-    }
-    func outlook(for description: GuestDescription) -> ActivationOutlook { ActivationOutlook() }
-    func missingResources(for request: ActivationRequest) -> [String] { [] }
-    func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
-        throw GuestError(guest: request.description.name, reason: "nothing starts here")
-    }
-}

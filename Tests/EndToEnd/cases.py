@@ -406,8 +406,69 @@ def xen_guest_without_xen(rig, seed):
     check(record["generation"] == 1, "nothing was granted: %s" % record)
 
 
+def paired(standby, primary):
+    """'remusd pair' on two hosts, by the code; what each kept of the other."""
+    one = standby.asked("pair", "pair", "--listen", "127.0.0.1:0", "--guest", "web1")
+    address = re.match(r"waiting at (\S+):", one.stdout.readline()).group(1)
+    two = primary.asked("pair", "pair", "--to", address)
+    codes = []
+    for side in (one, two):
+        line = ""
+        while not line.startswith("code"):
+            line = side.stdout.readline()
+            check(line, "a code is shown before the end")
+        codes.append(line.split(None, 1)[1].strip())
+    check(codes[0] == codes[1] and len(codes[0]) == 9, "both show one code: %s" % codes)
+    check("[]" in standby.run("pair", "list", "--output", "json").out, "nothing is kept before a yes")
+    for side in (one, two):
+        side.stdin.write("y\n")
+        side.stdin.flush()
+    for side in (one, two):
+        rest, _ = side.communicate(timeout=20)
+        check(side.returncode == 0, "paired: %s" % rest)
+    return [host.run("pair", "list", "--output", "json").json() for host in (standby, primary)]
+
+
+def paired_over_tls(rig, seed):
+    """Paired by a code, then under TLS: strangers and other guests are refused, and a failover is one as ever."""
+    primary, standby, stranger = rig.host("p"), rig.host("s"), rig.host("x")
+    kept, _ = paired(standby, primary)
+    check(len(kept) == 1 and kept[0]["guests"] == ["web1"], "one host, one guest: %s" % kept)
+    daemon = standby.standby("--tls")
+    guest = primary.guest("web1")
+    protection = primary.protect("web1", daemon.address, "--tls")
+    status = primary.protected("web1")
+    check(status["transport"].startswith("tls1.3/TLS_"), "TLS: %s" % status["transport"])
+    check(standby.status("web1", "standby")["transport"] == status["transport"], "the standby says the same")
+    traffic = Traffic(guest.address, seed)
+    traffic.flows()
+    stranger.guest("web2")
+    plain = stranger.protect("web2", daemon.address)
+    check(plain.ended() == 75 and "TLS only" in plain.output(), "plaintext is refused, and told so: " + plain.output())
+    # It knows the standby; the standby does not know it.
+    name, pin = standby.run("pair", "pin").out.split()
+    expect(stranger.run("pair", "pin", name, pin), 0)
+    unknown = stranger.protect("web2", daemon.address, "--tls")
+    unknown.said("does not know this host's key")
+    unknown.signal(signal.SIGINT)
+    daemon.said("none of a paired host")
+    # Known, and for another guest.
+    primary.guest("web3")
+    other = primary.protect("web3", daemon.address, "--tls")
+    check(other.ended() == 75 and "may not replicate" in other.output(), "another guest is refused: " + other.output())
+    for _ in range(50):
+        with socket.create_connection(split(daemon.address)) as scanner:
+            scanner.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    check(primary.status("web1", "primary")["protected"], "whatever strangers do")
+    traffic.flows()
+    lose(guest, protection)
+    expect(standby.activate("web1"), 0)
+    traffic.flows()
+    traffic.audit()
+
+
 CASES = [
     activate_is_idempotent, unconfirmed, dropped, address_in_use, maybe_older, tee_and_export, failback, two_guests,
-    second_of_a_kind, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop,
+    second_of_a_kind, paired_over_tls, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop,
     xen_guest_without_xen, redis_benchmark,
 ]

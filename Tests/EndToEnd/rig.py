@@ -117,6 +117,15 @@ class Host:
         )
         return Answer(done)
 
+    def asked(self, name, *arguments):
+        """Starts a command that will ask something: its standard input and output are pipes."""
+        process = subprocess.Popen(
+            [self.rig.remusd, *arguments], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )
+        self.rig.closers.append(process.kill)
+        return process
+
     def standby(self, *more, listen="127.0.0.1:0"):
         process = self.start("standby", "standby", "--listen", listen, *self.no_hooks, *more)
         match = process.said(r"^standby ready on (\S+) .*guardian (\d+)\)")

@@ -127,7 +127,7 @@ extension ProtectMachine {
                 raisingGeneration = true
                 effects.append(.storeGeneration(refusal.generation + 1))
             }
-        case .noMemory, .noCommonVersion, .unsafePeer:
+        case .noMemory, .noCommonVersion, .unsafePeer, .notAllowed:
             loseLink(.refused(refusal), now, &effects)
             if !plugClosed, !wasWelcomed, ending == nil { finish(.refused(refusal), &effects) }
         case .busy, .violation, .stopping, .failure:

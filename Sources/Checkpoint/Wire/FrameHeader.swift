@@ -57,7 +57,8 @@ package struct FrameHeader: Equatable, Sendable {
     package static let controlLimit: UInt32 = 1 << 20
     /// Longest body of a data frame.
     package static let dataLimit: UInt32 = 1 << 20
-    private static let magic: UInt32 = 0x4453_4D52  // "RMSD"
+    /// The bytes `RMSD`.
+    package static let magic: UInt32 = 0x4453_4D52
 
     package var type: FrameType
     package var length: UInt32

@@ -126,6 +126,8 @@ package enum RefusalReason: UInt16, Equatable, Sendable {
     case failure = 8
     /// The primary waits for no ack, and the standby was not told to take such a one.
     case unsafePeer = 9
+    /// The standby does not take this primary, or not this guest of it (docs/security.md).
+    case notAllowed = 10
 }
 
 /// The standby's no, before or during a session.

@@ -181,20 +181,28 @@ package final class ProtectEngine: @unchecked Sendable {
         guard let connection else { return }
         do throws(ConnectionError) {
             if !connection.isConnected {
-                do throws(SystemError) {
+                do throws(ConnectionError) {
                     try connection.finishConnecting()
                 } catch {
                     link.ended(error)
                     self.connection = nil
                     return dispatch(.linkLost(.connectFailed(error.description)))
                 }
+                guard connection.isConnected else { return }
                 link.begins(at: now)
                 return dispatch(.connected)
             }
             if readable {
                 var strange = false
                 try connection.receive { message, session in
-                    if session == machine.session || session == 0 {
+                    if case .welcome(let welcome) = message, let peer = connection.peerHost,
+                        welcome.host != peer
+                    {
+                        // Whoever holds one host's key does not speak for another.
+                        let text = "the standby says it is \(welcome.host), and its key is that of \(peer)"
+                        dispatch(.linkLost(.violation(text)))
+                        dropConnection()
+                    } else if session == machine.session || session == 0 {
                         link.heard(at: now)
                         dispatch(.received(message))
                     } else {
@@ -327,7 +335,7 @@ package final class ProtectEngine: @unchecked Sendable {
             if let peer = options.xlPeer {
                 connection = try peer.connect()
             } else {
-                connection = try PrimaryConnection(connectingTo: options.standby)
+                connection = try PrimaryConnection(connectingTo: options.standby, security: options.security)
             }
             connection?.limitKernel(aloneAfter: options.settings.aloneAfter)
         } catch {
@@ -473,6 +481,7 @@ package final class ProtectEngine: @unchecked Sendable {
         published.withLock {
             if $0.status.state != status.state { $0.since = Timestamp.now }
             $0.status = status
+            $0.transport = options.xlPeer == nil ? connection?.transport : nil
             $0.syncDone = harvester.syncDone
             $0.syncTotal = harvester.syncTotal
             $0.held = held

@@ -1,9 +1,12 @@
 import Checkpoint
 import SystemSupport
+import Transport
 
 /// What an engine needs besides the guest and its output.
 package struct ProtectOptions: Sendable {
     package var standby: SocketAddress
+    /// How the connection to it is protected.
+    package var security = LinkSecurity.plaintext
     /// The other side is the xl of that host, which has no remusd.
     package var xlPeer: XlPeerOptions?
     package var settings = ProtectSettings()

@@ -47,7 +47,8 @@ package final class ProtectService: Sendable {
             target.name,
             description,
             peer: options.standby,
-            aloneAfter: options.settings.aloneAfter
+            aloneAfter: options.settings.aloneAfter,
+            link: options.xlPeer == nil ? options.security.mode : nil
         )
         start = try records.begin(plugWasClosed: opened.output.wasClosed)
         hooks = HookRunner(options.hooks, paths, role: .primary, target.name, log)
@@ -185,6 +186,7 @@ package final class ProtectService: Sendable {
         status.heldPercent = snapshot.held.fillPercent.map { UInt64($0) }
         let meters = snapshot.meters
         status.peer = options.xlPeer?.host ?? options.standby.description
+        status.transport = snapshot.transport
         status.address = address
         status.intervalMs = options.settings.interval.milliseconds
         status.pages = .init(

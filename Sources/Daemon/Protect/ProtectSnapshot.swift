@@ -5,6 +5,8 @@ extension ProtectEngine {
     package struct Snapshot: Sendable {
         package var status: ProtectStatus
         package var meters = ProtectMeters()
+        /// How the connection is protected; nil without one.
+        package var transport: String?
         package var syncDone = 0, syncTotal = 0
         package var held = HeldOutput()
         /// Output that is not held although it should be.

@@ -11,6 +11,9 @@ package final class GenerationStore: Sendable {
     private let uuid: String
     private let peer: String
     private let aloneAfter: TimeSpan
+    private let link: LinkMode?
+    /// How an earlier protection reached its standby.
+    private let earlierLink = Mutex(LinkMode?.none)
     /// What the next write records.
     private let kept: Mutex<PrimaryFacts>
 
@@ -20,7 +23,8 @@ package final class GenerationStore: Sendable {
         _ name: GuestName,
         _ guest: GuestDescription,
         peer: SocketAddress,
-        aloneAfter: TimeSpan
+        aloneAfter: TimeSpan,
+        link: LinkMode? = nil
     ) {
         primaryPath = paths.primaryRecord(name)
         standbyPath = paths.standbyRecord(name)
@@ -28,6 +32,7 @@ package final class GenerationStore: Sendable {
         uuid = guest.uuid.description
         self.peer = peer.description
         self.aloneAfter = aloneAfter
+        self.link = link
         kept = Mutex(PrimaryFacts(standby: self.peer, aloneAfter: aloneAfter))
     }
 
@@ -36,6 +41,7 @@ package final class GenerationStore: Sendable {
     package func begin(plugWasClosed: Bool) throws -> PrimaryStart {
         let primary = try PrimaryRecord.load(from: primaryPath)
         let standby = try StandbyRecord.load(from: standbyPath)
+        earlierLink.withLock { $0 = primary?.link }
         let (facts, start) = PrimaryFacts.beginning(
             after: primary.flatMap { $0.uuid == uuid ? PrimaryFacts($0) : nil },
             standbyGeneration: standby.flatMap { $0.uuid == uuid ? $0.generation : nil },
@@ -69,6 +75,7 @@ package final class GenerationStore: Sendable {
             )
             record.aloneAfter = kept.aloneAfter
             record.outdatedBy = kept.outdatedBy
+            record.link = kept.standby == peer ? link : earlierLink.withLock { $0 }
             try record.store(at: primaryPath)
         }
     }

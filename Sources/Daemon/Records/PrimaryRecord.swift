@@ -13,6 +13,8 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package var session: String?
     /// The address of the standby whose image output is held for, or will be; nil if nobody knows.
     package var peer: String?
+    /// How connections to that standby are protected; nil in an older remusd's record.
+    package var link: LinkMode?
     /// The longest alone-after that an image of the guest may trust, in milliseconds; nil in an older remusd's record.
     package var aloneAfterMs: UInt64?
     /// The generation at which the guest was found active elsewhere: this copy may not run any more. Nil while it may.
@@ -40,7 +42,7 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     }
 
     package enum CodingKeys: String, CodingKey {
-        case schema, guest, uuid, generation, session, peer
+        case schema, guest, uuid, generation, session, peer, link
         case aloneAfterMs = "alone_after_ms"
         case outdatedBy = "outdated_by"
         case updatedAt = "updated_at"

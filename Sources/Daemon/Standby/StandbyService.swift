@@ -14,6 +14,8 @@ package struct StandbyOptions: Sendable {
     /// Most memory for images and epochs; nil takes what is available at the start, less a tenth.
     package var memoryCeiling: UInt64?
     package var paths: Paths
+    /// How connections are protected.
+    package var security = LinkSecurity.plaintext
     /// Takes primaries that wait for no ack (docs/interop.md).
     package var unsafePeers = false
     /// The operator's programs that are told what happens.
@@ -22,6 +24,10 @@ package struct StandbyOptions: Sendable {
     package var warmStart: (@Sendable (GuestDescription) throws -> WarmGuest?)?
     /// Finds the helper of a warm guest that an earlier daemon left.
     package var warmGuest: @Sendable (String) throws -> WarmGuest
+
+    /// For a connection's handshake and its hello together.
+    package var helloLimit = TimeSpan.seconds(5)
+    package var log = Logger(label: "standby")
 
     package init(listen: SocketAddress, paths: Paths) {
         self.listen = listen
@@ -36,8 +42,8 @@ package final class StandbyService: Sendable {
     static let trimAbove = 256 << 20
     /// Guests at once: each has a record on disk, which a peer must not multiply without end.
     private static let guestLimit = 4096
-    /// Connections at once; a peer beyond that is closed unheard.
-    private static let connectionLimit = 64
+    /// Sessions at once; a peer beyond that is refused.
+    private static let sessionLimit = 64
 
     package let options: StandbyOptions
     /// Where primaries connect, with the port the kernel chose.
@@ -48,15 +54,22 @@ package final class StandbyService: Sendable {
     private let listener: Descriptor
     private let stopping: EventFD
     private let guests: Mutex<[GuestName: StandbyGuest]>
-    private let connections = Atomic<Int>(0)
+    private let sessions = Atomic<Int>(0)
+    /// Connections whose peers are not known yet.
+    let door = Doorkeeper()
+    let refusals: RefusalLog
+    let peers: PeerBook
     private let outlook = StandbyOutlook()
     private let nextConnection = Atomic<UInt64>(1)
-    let log = Logger(label: "standby")
+    let log: Logger
 
     /// Adopts what a guardian kept of an earlier daemon, and listens.
     package init(_ options: StandbyOptions, activator: any GuestActivator) throws {
         self.options = options
         self.activator = activator
+        log = options.log
+        refusals = RefusalLog(options.log)
+        peers = PeerBook(options.paths)
         listener = try TCP.listen(on: options.listen)
         try listener.setNonBlocking(true)
         address = try TCP.localAddress(of: listener)
@@ -114,23 +127,31 @@ package final class StandbyService: Sendable {
     package func stopHooks() { for guest in allGuests { guest.hooks?.stop() } }
 
     private func accept(_ socket: Descriptor) {
-        guard connections.add(1, ordering: .relaxed).newValue <= Self.connectionLimit else {
-            connections.subtract(1, ordering: .relaxed)
-            log.warning("too many connections; one was closed")
-            return
-        }
         let id = nextConnection.add(1, ordering: .relaxed).oldValue
+        let address = try? TCP.remoteAddress(of: socket)
+        let peer = address?.description ?? "unknown"
+        guard door.admit(socket, id: id, from: address?.host ?? "unknown") else {
+            return refusals.note("too many unknown connections; one was closed", peer: peer)
+        }
         do {
-            let connection = try StandbyConnection(socket)
             let thread = try WorkerThread("session-\(id)") { [self] in
-                StandbySession(connection: connection, id: id, service: self).run()
-                connections.subtract(1, ordering: .relaxed)
+                StandbySession.run(socket, peer: peer, id: id, service: self)
+                door.left(id)
             }
             thread.detach()
         } catch {
-            connections.subtract(1, ordering: .relaxed)
-            log.error("cannot serve a connection: \(error)")
+            door.left(id)
+            refusals.note("cannot serve a connection: \(error)", peer: peer)
         }
+    }
+
+    /// Serves a session of `guest`, unless there are too many.
+    func seat(_ guest: String, _ body: () -> Void) throws(GuestError) {
+        defer { sessions.subtract(1, ordering: .relaxed) }
+        guard sessions.add(1, ordering: .relaxed).newValue <= Self.sessionLimit else {
+            throw GuestError(guest: guest, reason: "there are \(Self.sessionLimit) sessions here already")
+        }
+        body()
     }
 
     // MARK: Guests

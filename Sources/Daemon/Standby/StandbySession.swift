@@ -11,9 +11,6 @@ struct StandbySession {
     let connection: StandbyConnection
     let id: ConnectionID
     let service: StandbyService
-    private let log = Logger(label: "standby")
-    /// A peer that says nothing gets nothing, not even a thread for long. Milliseconds.
-    private static let helloDeadline: Int32 = 5000
 
     init(connection: StandbyConnection, id: ConnectionID, service: StandbyService) {
         self.connection = connection
@@ -21,33 +18,67 @@ struct StandbySession {
         self.service = service
     }
 
-    /// Serves the connection until it ends.
-    func run() {
+    /// Serves an accepted socket until it ends.
+    static func run(_ socket: Descriptor, peer: String, id: ConnectionID, service: StandbyService) {
+        // A peer that says nothing gets nothing, not even a thread for long.
+        let deadline = Clock.monotonic + service.options.helloLimit.nanoseconds
+        do throws(ConnectionError) {
+            let connection = try StandbyConnection(
+                socket,
+                security: service.options.security,
+                until: deadline
+            )
+            StandbySession(connection: connection, id: id, service: service).run(deadline)
+        } catch {
+            service.refusals.note("connection refused: \(error)", peer: peer)
+        }
+    }
+
+    private func run(_ deadline: UInt64) {
         connection.limitKernel(aloneAfter: ProtectSettings().aloneAfter)
         do {
-            switch try receiveOpening() {
-            case .inquiry(let inquiry): try connection.send(.claim(service.claim(for: inquiry)), session: 0)
+            let opening = try receiveOpening(deadline)
+            guard service.door.passed(id, authenticated: connection.peerHost != nil) else { return }
+            switch opening {
+            case .inquiry(let inquiry):
+                try authorise(guest: inquiry.name)
+                try connection.send(.claim(service.claim(for: inquiry)), session: 0)
             case .hello(let hello):
+                try authorise(guest: hello.guest.name, host: hello.host)
+                connection.limit(until: nil)
                 connection.limitKernel(aloneAfter: hello.aloneAfter)
-                serve(hello, try service.guest(for: hello))
+                let guest = try service.guest(for: hello)
+                try service.seat(hello.guest.name) { serve(hello, guest) }
             case let other:
                 throw ConnectionError.frame(.badBody(other.type, "a connection begins with a hello"))
             }
         } catch {
-            log.warning("connection refused: \(error)", metadata: ["peer": "\(connection.peer)"])
+            service.refusals.note("connection refused: \(error)", peer: connection.peer)
+            connection.limit(until: deadline)
             let refusal = Refusal(reason: Self.reason(error), generation: 0, text: "\(error)")
             try? connection.send(.refuse(refusal), session: 0)
         }
     }
 
+    /// A paired host speaks for itself, and about its guests.
+    private func authorise(guest: String, host: String? = nil) throws(ConnectionError) {
+        guard let peer = connection.peerHost else { return }
+        if let objection = service.peers.objection(to: guest, saidBy: host ?? peer, from: peer) {
+            throw .refused(objection)
+        }
+    }
+
     private static func reason(_ error: any Error) -> RefusalReason {
+        if case ConnectionError.refused = error { return .notAllowed }
         if case ConnectionError.frame(.noCommonVersion) = error { return .noCommonVersion }
         return error is ConnectionError || error is ValueError ? .violation : .failure
     }
 
     /// The first message: a hello, or an inquiry.
-    private func receiveOpening() throws -> Message {
-        guard connection.waitForFrame(milliseconds: Self.helloDeadline) else {
+    private func receiveOpening(_ deadline: UInt64) throws -> Message {
+        let now = Clock.monotonic
+        let left = deadline > now ? Int32((deadline - now) / 1_000_000) : 0
+        guard connection.waitForFrame(milliseconds: left) else {
             throw ConnectionError.stalled(connection.peer)
         }
         var buffer = ControlBuffer()

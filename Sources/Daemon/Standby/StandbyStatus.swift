@@ -1,6 +1,7 @@
 import Checkpoint
 import Synchronization
 import SystemSupport
+import Transport
 
 extension StandbyGuest {
     /// The guest as `status` shows it.
@@ -47,6 +48,7 @@ extension StandbyGuest {
                 status.linkFailure = state.link.failure?.rawValue
                 status.lastContactAgeMs = state.link.lastContact.map { (now - $0).milliseconds }
             }
+            status.transport = machine.liveConnection.flatMap { state.connections[$0]?.transport }
             status.address = state.address.isEmpty ? nil : state.address
             status.memoryCeilingBytes = ceiling
             status.memoryUsedBytes = used

@@ -7,6 +7,8 @@ package struct GuestStart: Sendable {
     package struct Order: Sendable {
         /// Where the other host's standby listens; nil takes the address of the record.
         package var peer: SocketAddress?
+        /// How to ask it; nil does as the last protection did, or as goes by the address.
+        package var link: LinkMode?
         /// The other host, which the caller made sure is off or cut off.
         package var confirmFenced: String?
         package var abandonsImage = false
@@ -54,7 +56,13 @@ package struct GuestStart: Sendable {
         var silence = "its address is not on record: name it with --peer ADDR:PORT"
         if let peer, let uuid = GuestUUID(uuid) {
             do {
-                claim = try PeerInquiry.ask(Inquiry(name: name.text, uuid: uuid), at: peer)
+                let recorded = primary?.peer == peer.description ? primary?.link : nil
+                let link = order.link ?? recorded ?? LinkMode(for: peer)
+                claim = try PeerInquiry.ask(
+                    Inquiry(name: name.text, uuid: uuid),
+                    at: peer,
+                    security: try link.security(paths, guest: name.text)
+                )
             } catch {
                 silence = "\(error)"
             }

@@ -4,14 +4,23 @@ import Transport
 
 /// Asks the other host's `remusd standby` what it knows of a guest.
 package enum PeerInquiry {
-    /// - Parameter milliseconds: for each step, connecting and answering.
+    /// - Parameters:
+    ///   - security: a claim decides who may run the guest, so it must be the other host's.
+    ///   - milliseconds: for each step, connecting and answering.
     /// - Throws: where nobody answers, or something else than a claim.
     package static func ask(
         _ inquiry: Inquiry,
         at address: SocketAddress,
+        security: LinkSecurity,
         milliseconds: Int32 = 3000
     ) throws -> HostClaim {
-        let connection = try StandbyConnection(try TCP.connect(to: address, milliseconds: milliseconds))
+        let connection = try StandbyConnection(
+            try TCP.connect(to: address, milliseconds: milliseconds),
+            security: security,
+            accepting: false,
+            until: Clock.monotonic + UInt64(milliseconds) * 1_000_000
+        )
+        connection.limit(until: nil)
         try connection.send(.inquiry(inquiry), session: 0)
         guard connection.waitForFrame(milliseconds: milliseconds) else {
             throw SystemError("hear what \(address) knows of \(inquiry.name)", code: 110)

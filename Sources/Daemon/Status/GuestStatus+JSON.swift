@@ -22,7 +22,7 @@ extension GuestStatus {
         case heldPackets = "held_packets"
         case droppedPackets = "dropped_packets"
         case heldPercent = "held_percent"
-        case peer, address
+        case peer, transport, address
         case linkFailure = "link_failure"
         case lastContactAgeMs = "last_contact_age_ms"
         case intervalMs = "interval_ms"
@@ -62,6 +62,7 @@ extension GuestStatus {
         try values.encodeIfPresent(droppedPackets, forKey: .droppedPackets)
         try values.encodeIfPresent(heldPercent, forKey: .heldPercent)
         try values.encodeIfPresent(peer, forKey: .peer)
+        try values.encodeIfPresent(transport, forKey: .transport)
         try values.encodeIfPresent(address, forKey: .address)
         try values.encodeIfPresent(linkFailure, forKey: .linkFailure)
         try values.encodeIfPresent(lastContactAgeMs, forKey: .lastContactAgeMs)

@@ -178,6 +178,8 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var heldPercent: UInt64?
     /// The other side's address.
     package var peer: String?
+    /// How the connection to it is protected: `tls1.3/` and the cipher, or `plaintext`; absent without one.
+    package var transport: String?
     /// Where clients reach the guest.
     package var address: String?
     /// From suspend to suspend, in milliseconds.

@@ -6,6 +6,7 @@ enum StatusDetails {
         [
             ("guest", join([status.uuid, status.address.map { "at \($0)" } ?? "", memory(status)])),
             ("peer", status.peer ?? ""),
+            ("transport", status.transport ?? ""),
             ("link", link(status)),
             ("generation", join(["\(status.generation)", status.session.map { "session \($0)" } ?? ""])),
             ("epoch", epoch(status)),

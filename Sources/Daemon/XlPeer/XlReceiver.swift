@@ -9,6 +9,8 @@ package struct XlReceiverOptions: Sendable {
     package var primary: String
     /// The longest that xl, or the standby, may be silent.
     package var silentAfter: TimeSpan
+    /// How the connection to the standby is protected.
+    package var security = LinkSecurity.plaintext
 
     package init(standby: SocketAddress, primary: String, silentAfter: TimeSpan) {
         self.standby = standby
@@ -119,11 +121,16 @@ package struct XlReceiver: ~Copyable {
     // MARK: The standby
 
     private mutating func connect() throws {
-        let connection = try PrimaryConnection(connectingTo: options.standby)
+        let connection = try PrimaryConnection(connectingTo: options.standby, security: options.security)
         self.connection = connection
         heard = Clock.monotonic
-        while !Poll.wait(connection.descriptor, writable: true, milliseconds: 100) { try checkSilence() }
-        try connection.finishConnecting()
+        while !connection.isConnected {
+            let writable = connection.wantsToWrite
+            if Poll.wait(connection.descriptor, readable: !writable, writable: writable, milliseconds: 100) {
+                try connection.finishConnecting()
+            }
+            try checkSilence()
+        }
     }
 
     /// Begins a session, at the next generation after what the standby knows.

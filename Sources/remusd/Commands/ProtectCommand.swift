@@ -41,7 +41,7 @@ struct ProtectCommand: ParsableCommand {
     @Option(
         name: .customLong("to"),
         help: """
-            The standby, ADDRESS:PORT. Plaintext, so loopback only unless --insecure-plaintext is given. With --peer xl: \
+            The standby, ADDRESS:PORT: with TLS, which wants 'remusd pair' first, and plaintext on loopback. With --peer xl: \
             the host.
             """
     )
@@ -123,10 +123,7 @@ struct ProtectCommand: ParsableCommand {
     )
     var tee: String?
 
-    @Flag(
-        help: "Allow plaintext to an address that is not loopback: guest memory can then be read on the way."
-    )
-    var insecurePlaintext = false
+    @OptionGroup(title: "Transport") var link: LinkOptions
 
     @OptionGroup var hooks: HookArguments
 
@@ -169,7 +166,8 @@ struct ProtectCommand: ParsableCommand {
             if unsafePeer || peerCommand != nil {
                 throw ValidationError("--unsafe-peer and --peer-command go with --peer xl.")
             }
-            return try PlaintextRule.check(try standby, option: "--to", allowed: insecurePlaintext)
+            _ = try standby
+            return
         }
         guard unsafePeer else {
             throw ValidationError(
@@ -243,6 +241,8 @@ struct ProtectCommand: ParsableCommand {
             throw Console.failure("\(error)", code: Exit.configuration)
         } catch let error as ValueError {
             throw Console.failure("\(error)", code: Exit.configuration)
+        } catch let error as ExitCode {
+            throw error
         } catch {
             throw Console.failure("\(error)", code: 1)
         }
@@ -263,7 +263,7 @@ struct ProtectCommand: ParsableCommand {
         let deadline = Clock.monotonic + 60_000_000_000
         while true {
             do {
-                return try ProtectService(target, options(), paths: paths)
+                return try ProtectService(target, options(target.name, paths), paths: paths)
             } catch let error as GuestError where error.isStarting && Clock.monotonic < deadline {
                 guard !stopped.isSet else { throw error }
                 usleep(500_000)
@@ -294,8 +294,11 @@ struct ProtectCommand: ParsableCommand {
         }
     }
 
-    private func options() throws -> ProtectOptions {
+    private func options(_ guest: GuestName, _ paths: Paths) throws -> ProtectOptions {
         var options = ProtectOptions(standby: try standby)
+        if peer == .remusd {
+            options.security = try link.security(options.standby, paths, guest: guest.text)
+        }
         if peer == .xl {
             options.xlPeer = XlPeerOptions(host: to, command: peerCommand ?? "ssh")
             // A command such as ssh, and then xl, have to start.

@@ -27,8 +27,8 @@ struct StandbyCommand: ParsableCommand {
 
     @Option(
         help: """
-            Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose. Plaintext, so loopback only unless \
-            --insecure-plaintext is given.
+            Where primaries connect, ADDRESS:PORT; port 0 lets the kernel choose. With TLS, which wants 'remusd pair' \
+            first, and plaintext on loopback.
             """,
         transform: SocketAddress.argument
     )
@@ -52,10 +52,7 @@ struct StandbyCommand: ParsableCommand {
     )
     var activation: ActivationMode?
 
-    @Flag(
-        help: "Allow plaintext on an address that is not loopback: guest memory can then be read on the way."
-    )
-    var insecurePlaintext = false
+    @OptionGroup(title: "Transport") var link: LinkOptions
 
     @Flag(
         help: """
@@ -66,8 +63,6 @@ struct StandbyCommand: ParsableCommand {
     var unsafePeer = false
 
     @OptionGroup var hooks: HookArguments
-
-    func validate() throws { try PlaintextRule.check(listen, option: "--listen", allowed: insecurePlaintext) }
 
     func run() throws {
         Signals.ignore([SIGPIPE])
@@ -91,6 +86,8 @@ struct StandbyCommand: ParsableCommand {
         options.memoryCeiling = memoryCeiling?.bytes
         options.unsafePeers = unsafePeer
         options.hooks = hooks.options
+        options.security = try link.security(listen, paths)
+        warn(paths)
         let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime)
         if activation ?? (xen.isXen ? .warm : .cold) == .warm {
             options.warmStart = warmStart(xen, isDemanded: activation == .warm)
@@ -122,6 +119,25 @@ struct StandbyCommand: ParsableCommand {
         server.stop()
     }
 
+    /// What somebody who starts a standby should know.
+    private func warn(_ paths: Paths) {
+        let log = Logger(label: "standby")
+        if !link.isPlaintext(listen) {
+            let (records, troubles) = PeerBook(paths).records()
+            for trouble in troubles { log.error("\(trouble)") }
+            if records.isEmpty {
+                log.warning("no host is paired with this one, so every connection is refused: 'remusd pair'")
+            }
+        } else if !listen.isLoopback {
+            log.warning("replication is plaintext: guest memory can be read, and changed, on the way")
+        }
+        for swap in Swap.unencrypted {
+            log.warning(
+                "guest memory may reach the disk behind the swap area \(swap) unencrypted: encrypt it, or turn it off"
+            )
+        }
+    }
+
     /// Begins the domains of Xen guests. One that cannot be kept warm is kept cold, unless warm `isDemanded`.
     private func warmStart(
         _ xen: XenActivator,
@@ -146,15 +162,4 @@ struct StandbyCommand: ParsableCommand {
 /// `--activation`
 enum ActivationMode: String, CaseIterable, ExpressibleByArgument {
     case warm, cold
-}
-
-/// Guest memory crosses a network in the clear only when somebody says so.
-enum PlaintextRule {
-    static func check(_ address: SocketAddress, option: String, allowed: Bool) throws {
-        guard !address.isLoopback, !allowed else { return }
-        throw ValidationError(
-            "\(option) \(address) is not a loopback address, and replication is not encrypted: anyone on the way could read "
-                + "the guest's memory. If the network is yours alone, add --insecure-plaintext."
-        )
-    }
 }

@@ -42,6 +42,8 @@ struct StartCommand: ParsableCommand {
     )
     var peer: SocketAddress?
 
+    @OptionGroup(title: "Transport") var link: LinkOptions
+
     @Option(help: ArgumentHelp("Vouch that the other host is off or cut off.", valueName: "host"))
     var confirmFenced: String?
 
@@ -84,6 +86,7 @@ struct StartCommand: ParsableCommand {
     private func prepare(_ start: GuestStart) throws {
         var order = GuestStart.Order()
         order.peer = peer
+        order.link = link.chosen
         order.confirmFenced = confirmFenced
         order.abandonsImage = abandonImage
         let answer = try start.decide(order)

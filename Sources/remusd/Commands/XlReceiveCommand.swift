@@ -12,7 +12,7 @@ struct XlReceiveCommand: ParsableCommand {
         discussion: """
             To be started by 'xl remus' in place of ssh, on the primary's host, which then needs no other part of remusd:
 
-              xl remus -Fnd -s 'remusd xl-receive --insecure-plaintext' web1 10.0.0.2:7070
+              xl remus -Fnd -s 'remusd xl-receive' web1 10.0.0.2:7070
 
             or through ssh, on the standby's host:
 
@@ -27,11 +27,13 @@ struct XlReceiveCommand: ParsableCommand {
               0   xl ended
               64  the command line makes no sense
               75  the standby refused, or is lost; xl then goes on with the guest where it is, unprotected
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or this host's key in it, cannot be used
             """
     )
 
     @Argument(
-        help: "The standby, ADDRESS:PORT. Plaintext, so loopback only unless --insecure-plaintext is given.",
+        help:
+            "The standby, ADDRESS:PORT: with TLS, which wants 'remusd pair' first, and plaintext on loopback.",
         transform: SocketAddress.argument
     )
     var standby: SocketAddress
@@ -58,13 +60,9 @@ struct XlReceiveCommand: ParsableCommand {
     )
     var silentAfter: TimeSpan = .seconds(10)
 
-    @Flag(
-        help: "Allow plaintext to an address that is not loopback: guest memory can then be read on the way."
-    )
-    var insecurePlaintext = false
+    @OptionGroup(title: "Transport") var link: LinkOptions
 
     func validate() throws {
-        try PlaintextRule.check(standby, option: "the standby", allowed: insecurePlaintext)
         if let first = instead.first, first != "xl" {
             throw ValidationError("\(first) is no option, and nothing that xl adds.")
         }
@@ -75,11 +73,14 @@ struct XlReceiveCommand: ParsableCommand {
 
     func run() throws {
         Signals.ignore([SIGPIPE])
-        let options = XlReceiverOptions(
+        var options = XlReceiverOptions(
             standby: standby,
             primary: primary ?? PrimaryIdentity.hostName,
             silentAfter: silentAfter
         )
+        if !link.isPlaintext(standby) {
+            options.security = try link.security(standby, Console.paths(creating: true))
+        }
         var receiver = XlReceiver(options, input: Descriptor(owning: STDIN_FILENO))
         Console.put(XlReceiver.banner)
         do {

@@ -83,7 +83,7 @@ import Transport
         }
         let connection = try PrimaryConnection(connectingTo: address)
         _ = Poll.wait(connection.descriptor, readable: false, writable: true, milliseconds: 10_000)
-        let error = try #require(throws: SystemError.self) { try connection.finishConnecting() }
+        let error = try #require(throws: ConnectionError.self) { try connection.finishConnecting() }
         #expect(LinkFacts.End(error) == .nobodyListens)
     }
 
