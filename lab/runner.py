@@ -42,27 +42,38 @@ def case(name, ci=True, seconds=180):
 
 def parse(words):
     options = {"--all": False, "--list": False, "--keep": False}
-    patterns = []
+    patterns, first = [], None
     while words:
         word = words.pop(0)
         if word in options:
             options[word] = True
         elif word == "--case" and words:
             patterns.append(words.pop(0))
+        elif word == "--from" and words:
+            first = words.pop(0)
         else:
-            raise UsageError("test takes --all, --case PATTERN, --list and --keep, not %s" % word)
-    return options, patterns
+            raise UsageError("test takes --all, --case PATTERN, --from CASE, --list and --keep, not %s" % word)
+    return options, patterns, first
 
 
-def main(words):
-    import cases  # noqa: F401  Registers them all.
-
-    options, patterns = parse(list(words))
+def choose(options, patterns, first):
+    """The cases to be run. A run of all takes hours: one that was ended goes on from its last case with `first`."""
     chosen = [each for each in CASES if each.ci or options["--all"]]
     if patterns:
         chosen = [each for each in CASES if any(fnmatch.fnmatch(each.name, "*%s*" % p.strip("*")) for p in patterns)]
     if not chosen:
         raise UsageError("no case is like %s; test --list --all names them" % ", ".join(patterns))
+    names = [each.name for each in chosen]
+    if first is not None and first not in names:
+        raise UsageError("no case %s is among those to be run; test --list names them" % first)
+    return chosen[names.index(first) :] if first else chosen
+
+
+def main(words):
+    import cases  # noqa: F401  Registers them all.
+
+    options, patterns, first = parse(list(words))
+    chosen = choose(options, patterns, first)
     if options["--list"]:
         for each in chosen:
             print(each.name)

@@ -21,6 +21,7 @@ import processes  # noqa: E402
 import runner  # noqa: E402
 import switch  # noqa: E402
 import watcher  # noqa: E402
+from failure import UsageError  # noqa: E402
 from kit import Skip  # noqa: E402
 
 
@@ -200,6 +201,17 @@ class RunnerTests(unittest.TestCase):
         lines, code = self.results(0, lambda kit: None)
         self.assertEqual(lines[-1], "0 passed, 0 failed, 1 skipped")
         self.assertEqual(code, 1)
+
+    def test_a_run_goes_on_from_a_case(self):
+        cases = [runner.Case(name, None, True, 5) for name in ("one", "two", "three")]
+        before, runner.CASES[:] = list(runner.CASES), cases
+        try:
+            chosen = runner.choose(*runner.parse(["--from", "two"]))
+            self.assertEqual([each.name for each in chosen], ["two", "three"])
+            with self.assertRaises(UsageError):
+                runner.choose(*runner.parse(["--from", "four"]))
+        finally:
+            runner.CASES[:] = before
 
     def test_a_case_that_never_ends_is_ended(self):
         action = lambda kit: time.sleep(60)  # noqa: E731
