@@ -19,7 +19,7 @@ package enum LinkFailure: String, CaseIterable, Sendable {
     case violation
     /// This side ended it: what it could not do is in the reason.
     case ended
-    /// Nothing was heard, over something that is no TCP connection: no more is known.
+    /// Nothing was heard, and nothing was under way that a kernel could have acknowledged: no more is known.
     case silent
 
     /// What it means, for people, of `peer`: "the standby" or "the primary".
@@ -113,7 +113,7 @@ package struct LinkFacts: Equatable, Sendable {
 extension LinkFailure {
     /// Judges what was seen.
     ///
-    /// Both sides send a beat each 100 ms, so something is always to be acknowledged. A kernel acknowledges what it received within
+    /// Both sides send a beat each 100 ms, so something is nearly always to be acknowledged. A kernel acknowledges what it received within
     /// 200 ms or so (RFC 9293, 3.8.6.3: 500 ms at most), whatever its processes do; a host that is off, or behind a link
     /// that carries nothing, never does. Half of the silence, half a second at least, tells the two apart. A peer that commits
     /// nothing and does not beat either, for ten beats, is judged by that.
@@ -141,8 +141,9 @@ extension LinkFailure {
             return
         }
         let half = span.percent(50)
-        if kernel.unacknowledged > 0, kernel.sinceAcknowledgement >= half {
-            self = .unreachable
+        if kernel.sinceAcknowledgement >= half {
+            // A side that waits for the rest of a frame sends no beats: then nobody can tell.
+            self = kernel.unacknowledged > 0 ? .unreachable : .silent
         } else if kernel.sinceData < half {
             // Bytes come, and no whole message in all that time.
             self = .slow
