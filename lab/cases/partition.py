@@ -19,9 +19,11 @@ def protected(kit, name):
     return guest, watcher, client
 
 
-def wait(host, name, state, seconds=120):
-    line = ["remusd", "wait", name, "--for", state, "--timeout", "%ds" % seconds]
-    host.run(line, timeout=seconds + 30)
+def wait(kit, name, state, seconds=120):
+    """Until the primary, on alpha, says so."""
+    kit.lab.wait_for(
+        lambda: kit.status(name, kit.alpha, "primary")["state"] == state, seconds, "%s is %s on alpha" % (name, state)
+    )
 
 
 def refuses(host, name, code, *words):
@@ -42,7 +44,7 @@ def the_link_is_cut(kit, name, cut):
     cut()
     kit.wait_peer_lost(name, kit.beta)
     refuses(kit.beta, name, 13)
-    wait(kit.alpha, name, "alone")
+    wait(kit, name, "alone")
     goes_on(guest, watcher, client)
     # Its image is older than what was seen by now: even who vouches is told so.
     refuses(kit.beta, name, 16, "--confirm-fenced", "alpha")
@@ -80,7 +82,7 @@ def a_primary_that_wakes_up_is_outdated(kit):
     kit.activate("pv1", kit.beta, "--confirm-fenced", "alpha")
     goes_on(guest, watcher, client)
     kit.alpha.unhang()
-    wait(kit.alpha, "pv1", "outdated")
+    wait(kit, "pv1", "outdated")
     goes_on(guest, watcher, client)
     assert guest.state(kit.alpha) and guest.state(kit.beta), "both copies are there, and one is heard"
     client.stop()
@@ -91,7 +93,7 @@ def a_primary_that_wakes_up_is_outdated(kit):
 def a_standby_that_wakes_up_takes_the_guest_again(kit):
     guest, watcher, client = protected(kit, "pv1")
     kit.beta.hang()
-    wait(kit.alpha, "pv1", "alone")
+    wait(kit, "pv1", "alone")
     goes_on(guest, watcher, client)
     kit.beta.unhang()
     kit.wait_protected("pv1", kit.alpha, seconds=240)
