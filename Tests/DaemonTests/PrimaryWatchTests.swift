@@ -8,25 +8,10 @@ import XenStream
 
 @Suite struct PrimaryWatchTests {
     private func hello(protect: ProcessIdentity, guest: ProcessIdentity) -> Hello {
-        let description = GuestDescription(
-            name: "db",
-            uuid: GuestUUID(high: 1, low: 2),
-            kind: .hvm,
-            pageCount: 16,
-            address: "",
-            config: []
-        )
-        return Hello(
-            guest: description,
-            generation: 1,
-            session: 1,
-            ackedEpoch: nil,
-            imageStillValid: false,
+        .sample(
             populatedPages: 1,
             epochCapacity: 1 << 16,
-            aloneAfter: .seconds(10),
             bootID: PrimaryIdentity.thisBoot,
-            host: "alpha",
             protectProcess: protect,
             guestProcess: guest
         )

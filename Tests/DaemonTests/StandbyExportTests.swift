@@ -41,27 +41,12 @@ import XenStream
 
     private func hello(_ sample: SampleStream) -> Hello {
         let isHVM = sample.guest == .hvm || sample.guest == .hvmWithEmulator
-        let process = ProcessIdentity(pid: 0, startTime: 0)
-        return Hello(
-            guest: GuestDescription(
-                name: "sample",
-                uuid: .random(),
-                kind: isHVM ? .hvm : .pv,
-                pageCount: sample.pages,
-                address: "",
-                config: []
-            ),
-            generation: 1,
-            session: 1,
-            ackedEpoch: nil,
-            imageStillValid: false,
-            populatedPages: UInt64(sample.pages),
-            epochCapacity: 1 << 20,
-            aloneAfter: .seconds(10),
-            bootID: "",
-            host: "test",
-            protectProcess: process,
-            guestProcess: process
+        return .sample(
+            guest: "sample",
+            uuid: .random(),
+            kind: isHVM ? .hvm : .pv,
+            pages: sample.pages,
+            host: "test"
         )
     }
 

@@ -24,25 +24,14 @@ import XenStream
         generation: UInt64 = 5,
         stillValid: Bool = false
     ) -> Hello {
-        let guest = GuestDescription(
-            name: "db",
-            uuid: GuestUUID(high: 1, low: 2),
-            kind: .hvm,
-            pageCount: 16,
+        .sample(
             address: "127.0.0.1:6400",
-            config: []
-        )
-        return Hello(
-            guest: guest,
             generation: generation,
             session: session,
-            ackedEpoch: nil,
             imageStillValid: stillValid,
             populatedPages: 1,
             epochCapacity: 1 << 16,
-            aloneAfter: .seconds(10),
             bootID: "b00t",
-            host: "alpha",
             protectProcess: ProcessIdentity(pid: 10, startTime: 100),
             guestProcess: ProcessIdentity(pid: 11, startTime: 101)
         )

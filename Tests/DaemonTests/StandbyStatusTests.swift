@@ -17,27 +17,13 @@ import XenStream
     }
 
     private var hello: Hello {
-        let process = ProcessIdentity(pid: 0, startTime: 0)
-        return Hello(
-            guest: GuestDescription(
-                name: "web1",
-                uuid: .random(),
-                kind: .hvm,
-                pageCount: 64,
-                address: "127.0.0.1:6400",
-                config: []
-            ),
+        .sample(
+            guest: "web1",
+            uuid: .random(),
+            pages: 64,
+            address: "127.0.0.1:6400",
             generation: 3,
-            session: 1,
-            ackedEpoch: nil,
-            imageStillValid: false,
-            populatedPages: 64,
-            epochCapacity: 1 << 20,
-            aloneAfter: .seconds(10),
-            bootID: "",
-            host: "primary.example",
-            protectProcess: process,
-            guestProcess: process
+            host: "primary.example"
         )
     }
 

@@ -62,26 +62,13 @@ struct WarmStandbyTests {
     }
 
     private func hello(session: UInt64 = 9) -> Hello {
-        Hello(
-            guest: GuestDescription(
-                name: "db",
-                uuid: GuestUUID(high: 1, low: 2),
-                kind: .hvm,
-                pageCount: 16,
-                address: "",
-                config: []
-            ),
+        .sample(
             generation: 5,
             session: session,
-            ackedEpoch: nil,
             imageStillValid: true,
             populatedPages: 1,
             epochCapacity: 1 << 16,
-            aloneAfter: .seconds(10),
-            bootID: "b00t",
-            host: "alpha",
-            protectProcess: ProcessIdentity(pid: 0, startTime: 0),
-            guestProcess: ProcessIdentity(pid: 0, startTime: 0)
+            bootID: "b00t"
         )
     }
 

@@ -37,30 +37,7 @@ struct XlPeerTests {
         )
     }
 
-    private var hello: Hello {
-        let nobody = ProcessIdentity(pid: 0, startTime: 0)
-        return Hello(
-            guest: GuestDescription(
-                name: "db",
-                uuid: GuestUUID(high: 1, low: 2),
-                kind: .pv,
-                pageCount: 40,
-                address: "",
-                config: []
-            ),
-            generation: 1,
-            session: 7,
-            ackedEpoch: nil,
-            imageStillValid: false,
-            populatedPages: 1,
-            epochCapacity: 1 << 20,
-            aloneAfter: .seconds(10),
-            bootID: "",
-            host: "alpha",
-            protectProcess: nobody,
-            guestProcess: nobody
-        )
-    }
+    private var hello: Hello { .sample(kind: .pv, pages: 40, session: 7, populatedPages: 1) }
 
     /// The primary's end of a connection, driven by hand.
     private final class Primary {

@@ -1,3 +1,5 @@
+import Checkpoint
+
 /// Which epoch is cut and not released yet: one at most, which no order can make two.
 package enum ClosedEpoch: Equatable, Sendable {
     /// None. `released` is the one released last, until an order of another kind.
@@ -7,25 +9,8 @@ package enum ClosedEpoch: Equatable, Sendable {
     /// Output is dropped: there are no epochs any more.
     case dropping
 
-    /// An order that the state of a plug forbids.
-    package enum Refusal: Error, Equatable, CustomStringConvertible {
-        case alreadyCut(closed: UInt64)
-        case notCut(epoch: UInt64, closed: UInt64?)
-        case dropping
-
-        package var description: String {
-            switch self {
-            case .alreadyCut(let closed): "epoch \(closed) is cut and not released yet"
-            case .notCut(let epoch, let closed?):
-                "cannot release epoch \(epoch): epoch \(closed) is the one that is cut"
-            case .notCut(let epoch, nil): "cannot release epoch \(epoch): no epoch is cut"
-            case .dropping: "output is being dropped"
-            }
-        }
-    }
-
     /// Closes an epoch. The same one again is no other.
-    package mutating func cut(_ epoch: UInt64) throws(Refusal) {
+    package mutating func cut(_ epoch: UInt64) throws(PlugRefusal) {
         switch self {
         case .dropping: throw .dropping
         case .one(let closed) where closed != epoch: throw .alreadyCut(closed: closed)
@@ -34,7 +19,7 @@ package enum ClosedEpoch: Equatable, Sendable {
     }
 
     /// Whether there is anything to let go for a release of `epoch`; not if it was released already.
-    package func mayRelease(_ epoch: UInt64) throws(Refusal) -> Bool {
+    package func mayRelease(_ epoch: UInt64) throws(PlugRefusal) -> Bool {
         switch self {
         case .dropping: throw .dropping
         case .one(epoch): return true

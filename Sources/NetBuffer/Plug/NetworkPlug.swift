@@ -108,7 +108,7 @@ package final class NetworkPlug: OutputBuffer {
     // MARK: Orders
 
     package func cut(epoch: UInt64) throws(GuestError) {
-        do throws(ClosedEpoch.Refusal) { try closed.cut(epoch) } catch { throw refusal(error) }
+        do throws(PlugRefusal) { try closed.cut(epoch) } catch { throw refusal(error) }
         try attempt { () throws(NetlinkError) in
             if let batch = steadyCut {
                 defer { for (index, port) in ports.enumerated() { port.didCut(batch.outcomes[index]) } }
@@ -150,7 +150,7 @@ package final class NetworkPlug: OutputBuffer {
 
     package func release(epoch: UInt64) throws(GuestError) {
         let isDue: Bool
-        do throws(ClosedEpoch.Refusal) { isDue = try closed.mayRelease(epoch) } catch { throw refusal(error) }
+        do throws(PlugRefusal) { isDue = try closed.mayRelease(epoch) } catch { throw refusal(error) }
         guard isDue else { return }
         try attempt { () throws(NetlinkError) in
             if let steady, ports.allSatisfy({ $0.cut == .counted && $0.sealed.isEmpty && $0.isExact }) {
@@ -254,7 +254,7 @@ package final class NetworkPlug: OutputBuffer {
         }
     }
 
-    private func refusal(_ refusal: ClosedEpoch.Refusal) -> GuestError {
+    private func refusal(_ refusal: PlugRefusal) -> GuestError {
         GuestError(guest: guest, reason: refusal.description)
     }
 }

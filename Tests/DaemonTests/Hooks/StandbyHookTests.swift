@@ -34,25 +34,14 @@ import XenStream
     }
 
     private var hello: Hello {
-        let guest = GuestDescription(
-            name: "db",
-            uuid: GuestUUID(high: 1, low: 2),
-            kind: .hvm,
-            pageCount: 16,
+        .sample(
             address: "127.0.0.1:6400",
-            config: []
-        )
-        return Hello(
-            guest: guest,
             generation: 5,
             session: 9,
-            ackedEpoch: nil,
-            imageStillValid: false,
             populatedPages: 1,
             epochCapacity: 1 << 16,
             aloneAfter: .seconds(600),
             bootID: "b00t",
-            host: "alpha",
             protectProcess: ProcessIdentity(pid: 10, startTime: 100),
             guestProcess: ProcessIdentity(pid: 11, startTime: 101)
         )
@@ -144,7 +133,8 @@ import XenStream
         #expect(guest.activate(dry, with: Starter()).outcome == .wouldActivate)
     }
 
-    @Test func theGuestCanBeAskedForWhileAHookIs() throws {
+    /// An activation of a lost guest, in the middle of a hook that ends when a file `go` is there.
+    private func activationThatAsks() throws -> (StandbyGuest, Background<ActivateOutcome>) {
         try folder.add(
             "10",
             #"[ "$REMUS_EVENT" != pre-activate ] || { : > "$T/asked"; while [ ! -e "$T/go" ]; do sleep 0.05; done; }"#
@@ -154,6 +144,11 @@ import XenStream
         try lose(guest)
         let activation = Background { [fenced] in guest.activate(fenced, with: Starter()).outcome }
         for _ in 0..<3000 where SmallFile.read(folder.directory.file("asked")) == nil { usleep(10_000) }
+        return (guest, activation)
+    }
+
+    @Test func theGuestCanBeAskedForWhileAHookIs() throws {
+        let (guest, activation) = try activationThatAsks()
         #expect(guest.status(ceiling: 1 << 30, used: 0).state == .peerLost)
         // A second activation does not ask again.
         #expect(guest.activate(fenced, with: Starter()).outcome == .tryAgain)
@@ -163,15 +158,7 @@ import XenStream
 
     /// The primary is heard of again while the hooks are asked: that counts.
     @Test func theDecisionIsMadeAnewAfterTheHooks() throws {
-        try folder.add(
-            "10",
-            #"[ "$REMUS_EVENT" != pre-activate ] || { : > "$T/asked"; while [ ! -e "$T/go" ]; do sleep 0.05; done; }"#
-        )
-        let guest = try guest()
-        try commit(guest)
-        try lose(guest)
-        let activation = Background { [fenced] in guest.activate(fenced, with: Starter()).outcome }
-        for _ in 0..<3000 where SmallFile.read(folder.directory.file("asked")) == nil { usleep(10_000) }
+        let (guest, activation) = try activationThatAsks()
         _ = try guest.handle(.hello(hello, room, on: 2))
         try folder.directory.write("", to: "go")
         #expect(try activation.value() == .primaryAlive)

@@ -83,27 +83,6 @@ final class HandPrimary {
     }
 
     private var hello: Hello {
-        let process = ProcessIdentity(pid: 0, startTime: 0)
-        return Hello(
-            guest: GuestDescription(
-                name: guest,
-                uuid: GuestUUID(high: 1, low: 2),
-                kind: .hvm,
-                pageCount: sample.pages,
-                address: "",
-                config: []
-            ),
-            generation: 1,
-            session: 1,
-            ackedEpoch: nil,
-            imageStillValid: false,
-            populatedPages: UInt64(sample.pages),
-            epochCapacity: 1 << 20,
-            aloneAfter: .seconds(60),
-            bootID: "",
-            host: host,
-            protectProcess: process,
-            guestProcess: process
-        )
+        .sample(guest: guest, pages: sample.pages, aloneAfter: .seconds(60), host: host)
     }
 }
