@@ -123,31 +123,17 @@ package struct Paths: Equatable, Sendable {
 
     /// The hosts of which there is a record, sorted.
     package func pairedHosts() -> [HostName] {
-        Self.files(in: peers).compactMap { file in
+        SmallFile.names(in: peers).compactMap { file in
             file.hasSuffix(".json") ? try? HostName(String(file.dropLast(5))) : nil
         }.sorted()
     }
 
     private func names(in directory: String, prefix: String, suffix: String) -> [GuestName] {
-        Self.files(in: directory).compactMap { file in
+        SmallFile.names(in: directory).compactMap { file in
             guard file.hasPrefix(prefix), file.hasSuffix(suffix), file.count > prefix.count + suffix.count
             else { return nil }
             return try? GuestName(String(file.dropFirst(prefix.count).dropLast(suffix.count)))
         }.sorted()
-    }
-
-    private static func files(in directory: String) -> [String] {
-        guard let handle = opendir(directory) else { return [] }
-        defer { closedir(handle) }
-        var found: [String] = []
-        while let entry = readdir(handle) {
-            found.append(
-                withUnsafeBytes(of: &entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-            )
-        }
-        return found
     }
 
     // ---- Checks.

@@ -64,6 +64,20 @@ package enum SmallFile {
         try retryingInterrupts("write \(path)") { write(file.raw, bytes, bytes.count) }
     }
 
+    /// The names in a folder, hidden ones too, in no order; none where it cannot be read.
+    package static func names(in folder: String) -> [String] {
+        guard let handle = opendir(folder) else { return [] }
+        defer { closedir(handle) }
+        var found: [String] = []
+        while let entry = readdir(handle) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { found.append(name) }
+        }
+        return found
+    }
+
     /// Removes the file durably; a file that is not there is no error.
     package static func remove(_ path: String) throws(SystemError) {
         guard unlink(path) == 0 || errno == ENOENT else { throw SystemError("remove \(path)") }

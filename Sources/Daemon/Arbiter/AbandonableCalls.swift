@@ -24,10 +24,10 @@ final class AbandonableCalls: Sendable {
 
     /// Runs `body`, waiting for `span` at most. `body` gets the end of its time, in `Clock.monotonic`, a little
     /// earlier, and begins nothing new after it.
-    /// - Throws: `ArbiterError` when the time is over, or where too many earlier calls hang.
+    /// - Throws: `ArbiterError` of `body`, when the time is over, or where too many earlier calls hang.
     func run<R: Sendable>(
         within span: TimeSpan,
-        _ body: @escaping @Sendable (_ deadline: UInt64) -> R
+        _ body: @escaping @Sendable (_ deadline: UInt64) throws(ArbiterError) -> R
     ) throws(ArbiterError) -> R {
         let waiting = hangingCount
         guard waiting < Self.limit else {
@@ -37,7 +37,7 @@ final class AbandonableCalls: Sendable {
         let span = min(span, .seconds(365 * 86_400))
         let deadline = Clock.monotonic + span.nanoseconds
         let last = deadline - min(span.nanoseconds / 20, Self.reserve)
-        let progress = Monitor(Progress<R>.running)
+        let progress = Monitor(Progress<Result<R, ArbiterError>>.running)
         do {
             try WorkerThread("arbiter") { [hanging] in
                 // What a dead connection or child would send to this thread alone.
@@ -45,7 +45,7 @@ final class AbandonableCalls: Sendable {
                 sigemptyset(&signals)
                 sigaddset(&signals, SIGPIPE)
                 pthread_sigmask(SIG_BLOCK, &signals, nil)
-                let result = body(last)
+                let result = Result { () throws(ArbiterError) in try body(last) }
                 let wasAbandoned = progress.signal { progress in
                     if case .abandoned = progress { return true }
                     progress = .done(result)
@@ -56,18 +56,18 @@ final class AbandonableCalls: Sendable {
         } catch {
             throw ArbiterError("\(error)")
         }
-        let result: R? = progress.wait(until: deadline) { progress in
+        let result: Result<R, ArbiterError>? = progress.wait(until: deadline) { progress in
             if case .done(let result) = progress { return result }
             return nil
         }
-        if let result { return result }
+        if let result { return try result.get() }
         // It may have ended in this very moment.
-        let late: R? = progress.withLock { progress in
+        let late: Result<R, ArbiterError>? = progress.withLock { progress in
             if case .done(let result) = progress { return result }
             progress = .abandoned
             return nil
         }
-        if let late { return late }
+        if let late { return try late.get() }
         hanging.withLock { $0 += 1 }
         throw ArbiterError("no answer within \(span.rounded)")
     }

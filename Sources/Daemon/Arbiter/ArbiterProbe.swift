@@ -80,10 +80,9 @@ package enum ArbiterProbe {
     private static func exec(_ arbiter: ExecArbiter, _ check: inout ArbiterCheck, _ deadline: TimeSpan) {
         let calls = AbandonableCalls()
         _ = step("check", &check) { () throws(ArbiterError) in
-            let answer = try calls.run(within: deadline) { deadline in
-                Result { () throws(ArbiterError) in try arbiter.check(until: deadline) }
+            try calls.run(within: deadline) { deadline throws(ArbiterError) in
+                try arbiter.check(until: deadline)
             }
-            try answer.get()
             return nil
         }
     }
@@ -111,10 +110,9 @@ package enum ArbiterProbe {
             (
                 "identity",
                 { () throws(ArbiterError) in
-                    let answer = try calls.run(within: deadline) { deadline in
-                        Result { () throws(ArbiterError) in try store.identity(until: deadline) }
+                    identity = try calls.run(within: deadline) { deadline throws(ArbiterError) in
+                        try store.identity(until: deadline)
                     }
-                    identity = try answer.get()
                     return nil
                 }
             ),
@@ -166,10 +164,9 @@ package enum ArbiterProbe {
         check.identity = identity
         guard check.steps.contains(where: { $0.name == "first grant" }) else { return }
         do throws(ArbiterError) {
-            let removal = try calls.run(within: deadline) { deadline in
-                Result { () throws(ArbiterError) in try store.removeProbe(guest, until: deadline) }
+            try calls.run(within: deadline) { deadline throws(ArbiterError) in
+                try store.removeProbe(guest, until: deadline)
             }
-            try removal.get()
         } catch {
             check.notes.append("the probe's record may be left, of the guest \(guest): \(error)")
         }

@@ -27,10 +27,9 @@ struct DeadlineArbiter<Backend: ArbiterBackend>: Arbiter {
 
     func record(of guest: GuestUUID, deadline: TimeSpan) throws(ArbiterError) -> GrantRecord? {
         do {
-            let answer = try calls.run(within: deadline) { [backend] deadline in
-                Result { () throws(ArbiterError) in try backend.record(of: guest, until: deadline) }
+            return try calls.run(within: deadline) { [backend] deadline throws(ArbiterError) in
+                try backend.record(of: guest, until: deadline)
             }
-            return try answer.get()
         } catch {
             throw ArbiterError("\(name): \(error)")
         }

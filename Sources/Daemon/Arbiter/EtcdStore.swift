@@ -128,7 +128,7 @@ struct EtcdStore: RecordStore {
                 desired: (index + 1) % count,
                 ordering: .relaxed
             )
-            throw ArbiterError("\(url): \((error as? HTTPFailure)?.reason ?? "\(error)")")
+            throw ArbiterError("\(url): \(error)")
         }
     }
 
@@ -143,7 +143,7 @@ struct EtcdStore: RecordStore {
         do {
             (status, body) = try session.post(url, try ControlJSON.encode(request), timeout: timeout)
         } catch {
-            throw ArbiterError((error as? HTTPFailure)?.reason ?? "\(error)")
+            throw ArbiterError("\(error)")
         }
         guard status == 200 else {
             let error = try? ControlJSON.decode(EtcdError.self, from: body)

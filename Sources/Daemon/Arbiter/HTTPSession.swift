@@ -2,11 +2,6 @@ import CCurl
 import Checkpoint
 import SystemSupport
 
-/// An HTTP request came to nothing: why, in words that follow an address.
-struct HTTPFailure: Error {
-    let reason: String
-}
-
 /// An HTTP/1.1 client (libcurl): follows no redirect, uses no proxy, takes a bounded answer, keeps connections for a few
 /// seconds.
 ///
@@ -25,9 +20,9 @@ final class HTTPSession: @unchecked Sendable {
     private var answer: [UInt8] = []
 
     /// - Parameter etcd: the files for TLS.
-    init(_ etcd: EtcdSpec) throws(HTTPFailure) {
+    init(_ etcd: EtcdSpec) throws(ArbiterError) {
         guard Self.isStarted, let handle = curl_easy_init() else {
-            throw HTTPFailure(reason: "libcurl cannot be started")
+            throw ArbiterError("libcurl cannot be started")
         }
         self.handle = handle
         headers = curl_slist_append(nil, "Content-Type: application/json")
@@ -56,7 +51,7 @@ final class HTTPSession: @unchecked Sendable {
             if let file { settings.append(CCurl_set_text(handle, option, file)) }
         }
         if let refused = settings.first(where: { $0 != CURLE_OK }) {
-            throw HTTPFailure(reason: "libcurl refuses a setting: \(Self.text(refused))")
+            throw ArbiterError("libcurl refuses a setting: \(Self.text(refused))")
         }
     }
 
@@ -74,7 +69,7 @@ final class HTTPSession: @unchecked Sendable {
         _ url: String,
         _ body: [UInt8],
         timeout: TimeSpan
-    ) throws(HTTPFailure) -> (status: Int, body: [UInt8]) {
+    ) throws(ArbiterError) -> (status: Int, body: [UInt8]) {
         answer.removeAll(keepingCapacity: true)
         errors.pointee = 0
         let limit = Int(clamping: max(timeout.milliseconds, 1))
@@ -82,7 +77,7 @@ final class HTTPSession: @unchecked Sendable {
         if outcome == CURLE_OK { outcome = CCurl_set_number(handle, CURLOPT_TIMEOUT_MS, limit) }
         if outcome == CURLE_OK { outcome = CCurl_set_number(handle, CURLOPT_CONNECTTIMEOUT_MS, limit) }
         if outcome == CURLE_OK { outcome = CCurl_set_number(handle, CURLOPT_POSTFIELDSIZE, body.count) }
-        guard outcome == CURLE_OK else { throw HTTPFailure(reason: Self.text(outcome)) }
+        guard outcome == CURLE_OK else { throw ArbiterError(Self.text(outcome)) }
         outcome = body.withUnsafeBytes { bytes in
             // Read only, and only until the end of the transfer.
             let start = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
@@ -92,9 +87,9 @@ final class HTTPSession: @unchecked Sendable {
         guard outcome == CURLE_OK else {
             let words = errors.pointee == 0 ? Self.text(outcome) : String(cString: errors)
             guard outcome != CURLE_WRITE_ERROR else {
-                throw HTTPFailure(reason: "the answer has more than \(Self.answerLimit) bytes")
+                throw ArbiterError("the answer has more than \(Self.answerLimit) bytes")
             }
-            throw HTTPFailure(reason: words)
+            throw ArbiterError(words)
         }
         return (CCurl_status(handle), answer)
     }

@@ -246,15 +246,7 @@ final class DemoStage {
     }
 
     private static func removeTree(_ path: String) {
-        if let handle = opendir(path) {
-            while let entry = readdir(handle) {
-                let file = withUnsafeBytes(of: &entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                if file != ".", file != ".." { removeTree("\(path)/\(file)") }
-            }
-            closedir(handle)
-        }
+        for file in SmallFile.names(in: path) { removeTree("\(path)/\(file)") }
         remove(path)
     }
 }

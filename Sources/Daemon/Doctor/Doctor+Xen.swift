@@ -165,7 +165,7 @@ extension Doctor {
         }
         let names = Set(knownGuests().values)
         var found: [Examined] = []
-        for file in files(in: host.autostart) {
+        for file in SmallFile.names(in: host.autostart).filter({ !$0.hasPrefix(".") }).sorted() {
             let path = "\(host.autostart)/\(file)"
             guard let guest = guestName(of: SmallFile.read(path) ?? ""), names.contains(guest) else {
                 continue
@@ -202,18 +202,5 @@ extension Doctor {
             return String(value.dropFirst().prefix { $0 != quote })
         }
         return nil
-    }
-
-    private func files(in folder: String) -> [String] {
-        guard let handle = opendir(folder) else { return [] }
-        defer { closedir(handle) }
-        var names: [String] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names.sorted()
     }
 }

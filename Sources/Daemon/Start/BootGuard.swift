@@ -42,10 +42,10 @@ package struct BootGuard: Sendable {
     /// - Returns: every configuration of the folder, in order of their names.
     package func run(patience: TimeSpan) throws -> [Entry] {
         try SmallFile.makeDirectories(target)
-        for file in Self.files(in: target) { unlink("\(target)/\(file)") }
+        for file in SmallFile.names(in: target) where !file.hasPrefix(".") { unlink("\(target)/\(file)") }
         var entries: [Entry] = []
         let deadline = Clock.monotonic + patience.nanoseconds
-        for file in Self.files(in: source) {
+        for file in SmallFile.names(in: source).filter({ !$0.hasPrefix(".") }).sorted() {
             let entry = try judge(file, until: deadline)
             if entry.starts, symlink("\(source)/\(file)", "\(target)/\(file)") != 0 {
                 throw SystemError("link \(target)/\(file)")
@@ -94,18 +94,5 @@ package struct BootGuard: Sendable {
         guard rename("\(saved)/\(guest)", "\(held)/\(guest)") == 0 else {
             throw SystemError("move \(saved)/\(guest) to \(held)")
         }
-    }
-
-    private static func files(in folder: String) -> [String] {
-        guard let handle = opendir(folder) else { return [] }
-        defer { closedir(handle) }
-        var found: [String] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { found.append(name) }
-        }
-        return found.sorted()
     }
 }

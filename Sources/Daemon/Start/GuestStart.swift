@@ -49,7 +49,7 @@ package struct GuestStart: Sendable {
 
     /// Asks whoever has to be asked, and decides. Changes nothing.
     package func decide(_ order: Order) throws -> Answer {
-        var own = try HostClaim(recordedFor: name, uuid: uuid, in: paths)
+        var own = HostClaim(primary, standby, uuid: uuid)
         if holdsImage { own.holding = .image }
         let peer = order.peer ?? primary?.peer.flatMap { SocketAddress($0) }
         var claim: HostClaim?

@@ -6,18 +6,23 @@ extension HostClaim {
     /// claimed here.
     /// - Parameter uuid: whose records count; nil takes those of any guest of this name.
     package init(recordedFor name: GuestName, uuid: String?, in paths: Paths) throws(RecordError) {
+        self.init(
+            try PrimaryRecord.load(from: paths.primaryRecord(name)),
+            try StandbyRecord.load(from: paths.standbyRecord(name)),
+            uuid: uuid
+        )
+    }
+
+    /// The same of records that were read.
+    init(_ primary: PrimaryRecord?, _ standby: StandbyRecord?, uuid: String?) {
         self.init()
-        if let record = try PrimaryRecord.load(from: paths.primaryRecord(name)),
-            uuid ?? record.uuid == record.uuid
-        {
-            primary = record.generation
-            outdatedBy = record.outdatedBy ?? 0
+        if let primary, uuid ?? primary.uuid == primary.uuid {
+            self.primary = primary.generation
+            outdatedBy = primary.outdatedBy ?? 0
         }
-        if let record = try StandbyRecord.load(from: paths.standbyRecord(name)),
-            uuid ?? record.uuid == record.uuid
-        {
-            standby = record.generation
-            holding = record.state == .active ? .active : .nothing
+        if let standby, uuid ?? standby.uuid == standby.uuid {
+            self.standby = standby.generation
+            holding = standby.state == .active ? .active : .nothing
         }
     }
 }

@@ -66,7 +66,7 @@ package final class LibxlBuilder: WarmBuilder {
     /// Ends this process's children that are libxl's `libxl-save-helper`, and no others: libxl destroys a domain in a child as
     /// well, and one that is killed in the middle of that leaves it behind without a name, for ever.
     package static func endStreamReaders() {
-        for task in numbers(in: "/proc/self/task") {
+        for task in SmallFile.names(in: "/proc/self/task") {
             let children = SmallFile.read("/proc/self/task/\(task)/children") ?? ""
             for pid in children.split(separator: " ").compactMap({ Int32($0) }) {
                 // Its first 15 bytes are what the kernel keeps (proc(5), comm).
@@ -74,19 +74,6 @@ package final class LibxlBuilder: WarmBuilder {
                 if name.hasPrefix("libxl-save-help") { kill(pid, SIGKILL) }
             }
         }
-    }
-
-    private static func numbers(in directory: String) -> [Int32] {
-        guard let handle = opendir(directory) else { return [] }
-        defer { closedir(handle) }
-        var found: [Int32] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if let number = Int32(name) { found.append(number) }
-        }
-        return found
     }
 
     package func run(_ domid: UInt32) throws(XenError) {
