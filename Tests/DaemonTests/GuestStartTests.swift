@@ -134,6 +134,34 @@ import Testing
         #expect(links() == [false, true])
     }
 
+    /// xendomains restores whatever was saved, whether or not it is to be started at boot.
+    @Test func whatWasSavedIsHeldOfEveryGuestThatMayBeKnown() throws {
+        let saved = here.file("save"), auto = here.file("auto.xen")
+        for folder in [saved, auto] { try SmallFile.makeDirectories(folder) }
+        try primary(3, at: herePaths, peer: "127.0.0.1:9")
+        try here.write("{", to: "primary-broken.json")
+        for guest in ["db", "broken", "nobodys"] { try here.write(guest, to: "save/\(guest)") }
+        let entries = try BootGuard(herePaths, from: auto, to: here.file("auto"), saved: saved) { _ in nil }
+            .run(patience: .milliseconds(0))
+        #expect(entries.isEmpty)
+        #expect(SmallFile.names(in: saved).sorted() == ["held-by-remusd", "nobodys"])
+        #expect(SmallFile.names(in: saved + "/held-by-remusd").sorted() == ["broken", "db"])
+    }
+
+    @Test func aFileThatNamesNoGuestStopsNobody() throws {
+        try SmallFile.makeDirectories(here.file("auto.xen"))
+        for file in ["a guest.cfg", "other.cfg"] { try here.write("", to: "auto.xen/\(file)") }
+        let entries = try BootGuard(
+            herePaths,
+            from: here.file("auto.xen"),
+            to: here.file("auto"),
+            saved: here.file("save")
+        ) { _ in nil }
+        .run(patience: .milliseconds(0))
+        #expect(entries.map(\.starts) == [false, true])
+        #expect("\(entries[0].guest)" == "a guest")
+    }
+
     @Test func aRecordThatCannotBeReadKeepsItFromBeingStarted() throws {
         try SmallFile.makeDirectories(here.file("auto.xen"))
         try here.write("", to: "auto.xen/db.cfg")

@@ -9,7 +9,8 @@ package struct BootGuard: Sendable {
     /// One configuration of the folder.
     package struct Entry: Equatable, Sendable {
         package var file: String
-        package var guest: GuestName
+        /// The guest's name, or what should be one.
+        package var guest: String
         package var starts: Bool
         package var reason: String
     }
@@ -39,14 +40,14 @@ package struct BootGuard: Sendable {
     }
 
     /// Links what may be started, once the other hosts were asked. One that is silent is asked again for `patience`.
-    /// - Returns: every configuration of the folder, in order of their names.
+    /// - Returns: what was saved and could not be held, and every configuration of the folder, in order of their names.
     package func run(patience: TimeSpan) throws -> [Entry] {
         try SmallFile.makeDirectories(target)
         for file in SmallFile.names(in: target) where !file.hasPrefix(".") { unlink("\(target)/\(file)") }
-        var entries: [Entry] = []
+        var entries = holdSaved()
         let deadline = Clock.monotonic + patience.nanoseconds
         for file in SmallFile.names(in: source).filter({ !$0.hasPrefix(".") }).sorted() {
-            let entry = try judge(file, until: deadline)
+            let entry = judge(file, until: deadline)
             if entry.starts, symlink("\(source)/\(file)", "\(target)/\(file)") != 0 {
                 throw SystemError("link \(target)/\(file)")
             }
@@ -55,18 +56,17 @@ package struct BootGuard: Sendable {
         return entries
     }
 
-    private func judge(_ file: String, until deadline: UInt64) throws -> Entry {
+    private func judge(_ file: String, until deadline: UInt64) -> Entry {
         let stem = file.split(separator: ".").first.map(String.init) ?? file
-        let guest = try GuestName(nameOf("\(source)/\(file)") ?? stem)
+        let guest = nameOf("\(source)/\(file)") ?? stem
         func entry(_ starts: Bool, _ reason: String) -> Entry {
             Entry(file: file, guest: guest, starts: starts, reason: reason)
         }
         do {
-            guard let start = try GuestStart(guest, paths) else {
-                return entry(true, "remusd does not know it")
-            }
-            try holdSaved(guest)
             while true {
+                guard let start = try GuestStart(try GuestName(guest), paths) else {
+                    return entry(true, "remusd does not know it")
+                }
                 let answer = try start.decide(GuestStart.Order())
                 if case .start(let generation) = answer.decision {
                     try start.record(generation)
@@ -86,13 +86,30 @@ package struct BootGuard: Sendable {
         }
     }
 
-    /// xendomains restores each file of its folder, and no folder in it.
-    private func holdSaved(_ guest: GuestName) throws(SystemError) {
+    /// xendomains restores each file of its folder, whatever is to be started at boot, and no folder in it.
+    private func holdSaved() -> [Entry] {
         let held = "\(saved)/held-by-remusd"
-        guard access("\(saved)/\(guest)", F_OK) == 0 else { return }
-        try SmallFile.makeDirectories(held)
-        guard rename("\(saved)/\(guest)", "\(held)/\(guest)") == 0 else {
-            throw SystemError("move \(saved)/\(guest) to \(held)")
+        return SmallFile.names(in: saved).filter(mayBeKnown).sorted().compactMap { file in
+            do throws(SystemError) {
+                try SmallFile.makeDirectories(held)
+                guard rename("\(saved)/\(file)", "\(held)/\(file)") == 0 else {
+                    throw SystemError("move \(saved)/\(file) to \(held)")
+                }
+                return nil
+            } catch {
+                let reason = "\(error): xendomains may restore what it saved of it; move that away by hand"
+                return Entry(file: file, guest: file, starts: false, reason: reason)
+            }
+        }
+    }
+
+    /// Whether remusd knows a guest of this name; in doubt it does.
+    private func mayBeKnown(_ name: String) -> Bool {
+        guard let guest = try? GuestName(name) else { return false }
+        do {
+            return try GuestStart(guest, paths) != nil
+        } catch {
+            return true
         }
     }
 }
