@@ -20,6 +20,9 @@ final class XenOutput: OutputBuffer {
     private let interval: TimeSpan
     /// Since when a card closes, by number.
     private var closing: [Int: UInt64] = [:]
+    /// How often what is not settled (`closing`, `unheld`) is looked at again, in nanoseconds.
+    private static let patience: UInt64 = 100_000_000
+    private var readAt: UInt64 = 0
     /// Interfaces whose output cannot be held, and why.
     private var unheld: [String: String] = [:]
     /// Something may have changed that was not looked at yet.
@@ -77,8 +80,12 @@ final class XenOutput: OutputBuffer {
                 "\(plug.foundOpen.joined(separator: ", ")) appeared while nobody was there to hold what it sends; it is held from now on"
             ]
         }
-        guard isDue || !closing.isEmpty || !unheld.isEmpty, let cards = watch.cards() else { return [] }
+        let isUnsettled = !closing.isEmpty || !unheld.isEmpty
+        guard isDue || isUnsettled && now - readAt >= Self.patience, let cards = watch.cards() else {
+            return []
+        }
         isDue = false
+        readAt = now
         var notices: [String] = []
         let ports = cards.filter { $0.standing != .torn }
             .flatMap { CardPorts.ports(of: $0.card, interval: interval) }

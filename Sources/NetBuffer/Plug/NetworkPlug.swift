@@ -9,7 +9,7 @@ import SystemSupport
 /// CAP_NET_ADMIN. A cut and a release are one exchange with the kernel for all ports, and allocate nothing.
 package final class NetworkPlug: OutputBuffer {
     /// Bytes that a port may have held by default: more than the 256 packets that netback hands out before it waits.
-    package static let defaultLimit = 64 << 20
+    package static let defaultLimit = HoldLimit.most
 
     package let wasClosed: Bool
     /// Interfaces that were open while others were closed: what they sent got past.
@@ -234,7 +234,7 @@ package final class NetworkPlug: OutputBuffer {
         for port in ports where port.current == nil {
             while (try? port.reap()) == false, Clock.monotonic < deadline { usleep(5000) }
         }
-        for port in ports { try? port.takeDown(hurry: true) }
+        for port in ports { try? port.takeDown() }
     }
 
     func attempt(_ body: () throws(NetlinkError) -> Void) throws(GuestError) {

@@ -24,7 +24,7 @@ final class PortPlug {
     let port: GuestPort
     private let domain: UInt32
     /// Bytes that may be held.
-    let limit: Int32
+    private let limit: Int32
     private let kernel: any PlugKernel
 
     /// The port's interface, 0 once it is gone.
@@ -55,6 +55,9 @@ final class PortPlug {
         self.limit = limit
         self.kernel = kernel
     }
+
+    /// Every device that holds, oldest first.
+    private var holding: [Int32] { sealed + (current.map { [$0] } ?? []) }
 
     /// Packets that were dropped: no room, or no device left for them.
     var drops: UInt64 { pastDrops + dropsSeen.values.reduce(0, +) }
@@ -269,7 +272,7 @@ final class PortPlug {
         isUncertain = true
         for priority in priorities.sorted(by: >) { try endRedirection(priority) }
         isUncertain = false
-        sealed += current.map { [$0] } ?? []
+        sealed = holding
         current = nil
         if !sealed.isEmpty { try kernel.perform(try PlugBatch(sealed.map { .open($0) })) }
         draining += sealed
@@ -281,6 +284,14 @@ final class PortPlug {
     func drop() throws(NetlinkError) {
         try prepare()
         if let spare { try kernel.perform(try PlugBatch([.limit(spare, bytes: 0)])) }
+        try turnAway()
+        cut = nil
+        isExact = false
+        try discardSealed()
+    }
+
+    /// What is held so far is on sealed devices, and what comes goes to another one.
+    private func turnAway() throws(NetlinkError) {
         if let order = try turn() {
             let batch = try PlugBatch([order])
             defer { didTurn(batch.outcomes[0]) }
@@ -289,9 +300,6 @@ final class PortPlug {
             sealed.append(current)
             self.current = nil
         }
-        cut = nil
-        isExact = false
-        try discardSealed()
     }
 
     private func discardSealed() throws(NetlinkError) {
@@ -322,19 +330,12 @@ final class PortPlug {
     func empty() throws(NetlinkError) {
         if isUncertain { try recover() }
         var held = 0
-        for device in sealed + (current.map { [$0] } ?? []) {
+        for device in holding {
             held += try kernel.contents(of: device)?.packets ?? 0
         }
         guard held > 0 else { return }
         let wasCut = cut != nil
-        if let order = try turn() {
-            let batch = try PlugBatch([order])
-            defer { didTurn(batch.outcomes[0]) }
-            try kernel.perform(batch)
-        } else if let current {
-            sealed.append(current)
-            self.current = nil
-        }
+        try turnAway()
         // Nothing of a closed epoch is left to be released.
         cut = wasCut ? .turned : nil
         try discardSealed()
@@ -348,7 +349,7 @@ final class PortPlug {
 
     /// Removes every device, with what it holds: the interface is gone.
     func abandon() throws(NetlinkError) {
-        sealed += (current.map { [$0] } ?? []) + draining
+        sealed = holding + draining
         (current, draining, priorities, interface) = (nil, [], [], 0)
         (cut, isExact, isUncertain) = (nil, false, false)
         try discardSealed()
@@ -365,7 +366,7 @@ final class PortPlug {
     func held() throws(NetlinkError) -> PlugContents {
         var held = PlugContents()
         fill = 0
-        for device in sealed + (current.map { [$0] } ?? []) {
+        for device in holding {
             guard let contents = try kernel.contents(of: device) else { continue }
             held.bytes += contents.bytes
             held.packets += contents.packets
@@ -394,16 +395,13 @@ final class PortPlug {
         return draining.isEmpty
     }
 
-    /// Removes everything of an open port. A closed one keeps its devices.
-    /// - Parameter hurry: also devices that have not drained.
-    func takeDown(hurry: Bool) throws(NetlinkError) {
+    /// Removes everything of an open port, drained or not. A closed one keeps its devices.
+    func takeDown() throws(NetlinkError) {
         if let spare { try remove(spare) }
         spare = nil
         guard current == nil else { return }
-        if hurry {
-            for device in draining { try remove(device) }
-            draining = []
-        }
+        for device in draining { try remove(device) }
+        draining = []
         guard interface != 0, try kernel.filters(of: interface).isEmpty else { return }
         try kernel.removeIngress(of: interface)
     }
