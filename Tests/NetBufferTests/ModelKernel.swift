@@ -44,6 +44,10 @@ final class ModelKernel: PlugKernel {
     var lost: [Int] = []
     var calls = 0
     var batches: [[PlugOrder]] = []
+    /// Told after each order that was carried out: what the guest does while an owner works.
+    var afterOrder: (PlugOrder) -> Void = { _ in }
+    /// What is let go leaves when `settle` says so: the kernel needs time for it.
+    var isSlow = false
     /// Asked before each call that changes something.
     var fault: () -> Fault? = { nil }
     /// An order of a batch was refused, and others of it were not.
@@ -75,7 +79,14 @@ final class ModelKernel: PlugKernel {
         drain(device)
     }
 
+    /// All that was let go leaves.
+    func settle() { for device in devices.keys.sorted() { leave(device) } }
+
     private func drain(_ device: Int32) {
+        if !isSlow { leave(device) }
+    }
+
+    private func leave(_ device: Int32) {
         for packet in devices[device]?.plug.dequeue() ?? [] {
             if let port = origin[packet] { sent[port, default: []].append(packet) }
         }
@@ -165,6 +176,7 @@ final class ModelKernel: PlugKernel {
             // One that dies has given the whole batch, or nothing of it.
             if fault == .dead, calls % 2 == 0 { break }
             let outcome = carryOut(order)
+            afterOrder(order)
             if fault == nil || fault == .refused { batch.outcomes[index] = outcome }
         }
         if let failure = batch.failure { throw failure }

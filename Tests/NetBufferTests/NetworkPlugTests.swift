@@ -133,6 +133,57 @@ import Testing
         #expect(kernel.lost.isEmpty)
     }
 
+    @Test func nothingOvertakesWhatIsHeldWhenAPlugOpens() throws {
+        let plug = try makePlug()
+        try plug.cut(epoch: 0)
+        for packet in 1...3 { kernel.send(packet, "vif5.0") }
+        var packet = 3
+        kernel.afterOrder = { _ in
+            packet += 1
+            self.kernel.send(packet, "vif5.0")
+        }
+        kernel.isSlow = true
+        try plug.releaseAll()
+        _ = plug.held()
+        kernel.send(packet + 1, "vif5.0")
+        // A survey, and a successor, see an open port, although what it sends still takes the way of what was held.
+        let devices = try PlugSurvey.list(kernel)
+        #expect(devices.allSatisfy { !$0.isRedirected })
+        kernel.settle()
+        kernel.afterOrder = { _ in }
+        _ = plug.held()
+        kernel.send(packet + 2, "vif5.0")
+        kernel.settle()
+        #expect(sent() == Array(1...(packet + 2)))
+        _ = plug.held()
+        #expect(kernel.redirections.values.allSatisfy { $0.isEmpty })
+        #expect(kernel.lost.isEmpty)
+    }
+
+    @Test func aSuccessorOfOneThatWasOpeningGoesOnOpen() throws {
+        let first = try makePlug()
+        try first.cut(epoch: 0)
+        kernel.send(1, "vif5.0")
+        kernel.isSlow = true
+        try first.releaseAll()
+        kernel.kill()
+        kernel.revive()
+        let second = try makePlug()
+        #expect(!second.wasClosed)
+        kernel.send(2, "vif5.0")
+        kernel.settle()
+        kernel.isSlow = false
+        try second.cut(epoch: 0)
+        kernel.send(3, "vif5.0")
+        #expect(sent() == [1, 2])
+        try second.release(epoch: 0)
+        try second.cut(epoch: 1)
+        try second.release(epoch: 1)
+        #expect(sent() == [1, 2, 3])
+        #expect(kernel.lost.isEmpty)
+        withExtendedLifetime(first) {}
+    }
+
     @Test func anOpenedPlugMayCloseAgain() throws {
         let plug = try makePlug()
         try plug.cut(epoch: 0)

@@ -63,6 +63,9 @@ package struct PlugContents: Equatable, Sendable {
 
 /// A filter on an interface's ingress.
 package struct IngressFilter: Equatable, Sendable {
+    /// The priority of a redirection that is there for order's sake only: the port is open, and what is held drains.
+    package static let passage = UInt16.max
+
     /// The smaller acts first.
     package let priority: UInt16
     package let kind: String

@@ -12,7 +12,7 @@ package enum PlugSurvey {
         package let interface: String
         /// Whether that interface is there.
         package let hasInterface: Bool
-        /// All that comes from the interface goes here now. If no device of a port is, the port is open.
+        /// All that comes from the interface goes here now, to be held. If no device of a port is, the port is open.
         package let isRedirected: Bool
         package let heldBytes: Int
         package let heldPackets: Int
@@ -42,7 +42,7 @@ package enum PlugSurvey {
                     // One that was never named is half made; only its domain's end says that it is of no use.
                     hasInterface: interface != nil || candidate.alias.isEmpty,
                     isRedirected: redirection?.handle == UInt32(candidate.index)
-                        && redirection?.kind == "matchall",
+                        && redirection?.kind == "matchall" && redirection?.priority != IngressFilter.passage,
                     heldBytes: contents.bytes,
                     heldPackets: contents.packets,
                     dropped: contents.dropped,

@@ -1,7 +1,9 @@
 /// The plug of one port: one device that the port is redirected to, and those whose turn is over or yet to come.
 ///
-/// **Open** means: not redirected. So the kernel itself knows whether a port is open, and nothing that could be wrong
-/// about it is written down elsewhere.
+/// **Open** means: not redirected, or only by a redirection that says so by its priority
+/// (`IngressFilter.passage`): the way through the device in which something is still held while it drains, so that nothing
+/// newer overtakes it. So the kernel itself knows whether a port is open, and nothing that could be wrong about it is
+/// written down elsewhere.
 ///
 /// A sch_plug counts packets, not epochs, and remembers one count: what the last cut ended (linux net/sched/sch_plug.c). A
 /// second cut before a release forgets the first's, and then some packets never leave. So a cut may only be given to
@@ -29,7 +31,7 @@ final class PortPlug {
 
     /// The port's interface, 0 once it is gone.
     private(set) var interface: Int32 = 0
-    /// Where the port is redirected to; nil while it is open.
+    /// Where the port is redirected to, to be held; nil while it is open.
     private(set) var current: Int32?
     /// The current device's counts are known, and none of its cuts is outstanding.
     private(set) var isExact = false
@@ -41,6 +43,8 @@ final class PortPlug {
     private var spare: Int32?
     /// Opened for good, and not empty yet.
     private var draining: [Int32] = []
+    /// The one of them that what comes still goes through, behind what is in it.
+    private var passage: Int32?
     private var priorities: [UInt16] = []
     private var letters: [Int32: Character] = [:]
     /// An order's fate is unknown: what the kernel has must be read again.
@@ -83,6 +87,8 @@ final class PortPlug {
         spare = nil
         draining = []
         sealed = []
+        // One that leads to the passage, and is overruled, does not make it so.
+        if current != nil { passage = nil }
         for device in devices where device != current {
             guard let contents = try kernel.contents(of: device) else {
                 // Half made.
@@ -100,14 +106,17 @@ final class PortPlug {
     }
 
     private func readRedirections(among devices: [Int32]) throws(NetlinkError) {
-        current = nil
-        priorities = []
+        (current, passage, priorities) = (nil, nil, [])
         guard interface != 0 else { return }
         for filter in try kernel.filters(of: interface) {
             guard filter.kind == "matchall", let device = Int32(exactly: filter.handle),
                 devices.contains(device)
             else { throw NetlinkError(foreign("a \(filter.kind) filter"), code: 16) }  // EBUSY
-            if current == nil { current = device }
+            if filter.priority == IngressFilter.passage {
+                passage = device
+            } else if current == nil {
+                current = device
+            }
             priorities.append(filter.priority)
         }
     }
@@ -146,7 +155,7 @@ final class PortPlug {
     }
 
     private func refuseForeignFilters() throws(NetlinkError) {
-        if let filter = try kernel.filters(of: interface).first {
+        for filter in try kernel.filters(of: interface) where filter.priority != IngressFilter.passage {
             throw NetlinkError(foreign("a \(filter.kind) filter"), code: 16)  // EBUSY
         }
     }
@@ -168,6 +177,7 @@ final class PortPlug {
     }
 
     private func remove(_ device: Int32) throws(NetlinkError) {
+        if device == passage { try endRedirection(IngressFilter.passage) }
         try kernel.removeDevice(device)
         letters[device] = nil
         pastDrops += dropsSeen.removeValue(forKey: device) ?? 0
@@ -201,7 +211,7 @@ final class PortPlug {
         return .redirect(interface: interface, device: spare, priority: nextPriority)
     }
 
-    private var nextPriority: UInt16 { (priorities.min() ?? Self.firstPriority + 1) - 1 }
+    private var nextPriority: UInt16 { min(priorities.min() ?? .max, Self.firstPriority + 1) - 1 }
 
     /// `turn` was given, with this outcome; nil if it had no order, because the port is gone and sends nothing.
     func didTurn(_ outcome: Int32?) {
@@ -239,6 +249,7 @@ final class PortPlug {
             if !error.isAbsence { throw error }
         }
         priorities.removeAll { $0 == priority }
+        if priority == IngressFilter.passage { passage = nil }
     }
 
     /// The orders that let the closed epoch go.
@@ -264,20 +275,35 @@ final class PortPlug {
         cut = nil
     }
 
-    /// Opens the port: everything goes, and nothing is held any more. The redirection ends first, and nothing is let go
-    /// if that fails: a port is never redirected to an open plug, which a successor would take for a closed one.
+    /// Opens the port: everything goes, and nothing is held any more. What comes goes behind what is held, until that has
+    /// drained. The redirections that hold end first, and nothing is let go if that fails: a port is never redirected to
+    /// an open plug in a way that a successor would take for a closed one.
     func open() throws(NetlinkError) {
         if isUncertain { try recover() }
-        // The one that counts is the last to go: until then the port is redirected to where it was.
         isUncertain = true
-        for priority in priorities.sorted(by: >) { try endRedirection(priority) }
+        if let current { try layPassage(through: current) }
+        // The one that counts is the last to go: until then the port is redirected to where it was.
+        for priority in priorities.sorted(by: >) where priority != IngressFilter.passage { try endRedirection(priority) }
         isUncertain = false
+        passage = current ?? passage
         sealed = holding
         current = nil
         if !sealed.isEmpty { try kernel.perform(try PlugBatch(sealed.map { .open($0) })) }
         draining += sealed
         sealed = []
         cut = nil
+    }
+
+    /// Redirects to a device in the way that counts last, and says that the port is open once no other is left.
+    private func layPassage(through device: Int32) throws(NetlinkError) {
+        let priority = IngressFilter.passage
+        // One that is left leads to another device, or is not known to lead to this one.
+        if priorities.contains(priority) { try endRedirection(priority) }
+        // One that dropped all that came lets it through from now on.
+        let limit = PlugOrder.limit(device, bytes: limit)
+        let redirect = PlugOrder.redirect(interface: interface, device: device, priority: priority)
+        try kernel.perform(try PlugBatch([limit, redirect]))
+        priorities.append(priority)
     }
 
     /// Drops everything held and all that comes.
@@ -350,7 +376,7 @@ final class PortPlug {
     /// Removes every device, with what it holds: the interface is gone.
     func abandon() throws(NetlinkError) {
         sealed = holding + draining
-        (current, draining, priorities, interface) = (nil, [], [], 0)
+        (current, passage, draining, priorities, interface) = (nil, nil, [], [], 0)
         (cut, isExact, isUncertain) = (nil, false, false)
         try discardSealed()
         if let spare { try remove(spare) }
@@ -380,14 +406,19 @@ final class PortPlug {
     /// How full the device is that holds what comes, in per cent of its limit, as `held` read it last.
     private(set) var fill = 0
 
-    /// Removes the devices that were opened and have drained.
-    /// - Returns: whether all have.
+    /// Removes the devices that were opened and have drained; the passage is the last, and goes at the look after the one that ends the
+    /// redirection to it.
+    /// - Returns: whether all have gone.
     @discardableResult
     func reap() throws(NetlinkError) -> Bool {
         for device in draining {
             if let contents = try kernel.contents(of: device) {
                 dropsSeen[device] = contents.dropped
                 guard contents.packets == 0, try kernel.isDrained(device) else { continue }
+            }
+            if device == passage {
+                if draining.count == 1 { try endRedirection(IngressFilter.passage) }
+                continue
             }
             try remove(device)
             draining.removeAll { $0 == device }
