@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 EPOCHS = 1000
@@ -214,8 +215,23 @@ def main(command):
     network.expect_all()
     print("opened, and closed again")
 
+    # What is held and what comes meanwhile, as fast as it can be sent: nothing overtakes.
+    for epoch in range(2, 12):
+        driver.order("cut %d" % epoch)
+        first.send(100)
+        sender = threading.Thread(target=first.send, args=(400,))
+        sender.start()
+        driver.order("open")
+        sender.join()
+        driver.order("held", "held")
+        first.send(20)
+        network.expect_all()
+    driver.order("cut 0")
+    driver.order("release 0")
+    print("opened under load, ten times: in order")
+
     sent = first.sent
-    driver.order("cut 2")
+    driver.order("cut 1")
     first.send(7)
     driver.order("drop")
     first.send(7)
