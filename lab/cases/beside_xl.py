@@ -1,0 +1,54 @@
+"""The same watcher beside xl remus, on the same hosts: what somebody outside sees of a guest that Xen's own tool protects, where its
+host loses power, and where xl remus is told to end. As far as it runs on Debian, whose xl holds no output (-n)."""
+
+import time
+
+import plan
+from runner import case
+
+PORT = 9000
+SILENCE = 60
+
+
+def under_xl_remus(kit, name):
+    """A guest of alpha under xl remus, watched; xl's pid there. beta's xl has had a checkpoint by then."""
+    guest = kit.guest(name)
+    kit.disturbed = True
+    kit.start(kit.beta, "xl-receive", "socat TCP-LISTEN:%d,reuseaddr 'EXEC:xl migrate-receive -r -e'" % PORT)
+    address = plan.REPLICATION_ADDRESS["beta"]
+    pid = kit.start(kit.alpha, "xl-remus", "xl remus -Fnd -i 500 -s '' %s 'socat - TCP:%s:%d'" % (name, address, PORT))
+    # xl makes the domain when it has the memory, and lets it be for as long as checkpoints come.
+    kit.lab.wait_for(lambda: "%s--incoming" % name in kit.beta.run("xl list").stdout, 240, "%s--incoming on beta" % name)
+    watcher = kit.watch(guest)
+    watcher.wait_seen(8)
+    return guest, watcher, pid
+
+
+def copies(kit, name):
+    """How many hosts have a copy that runs."""
+    listed = [host.run("xl list %s 2>/dev/null | tail -n 1" % name, check=False).stdout for host in (kit.alpha, kit.beta)]
+    return sum(1 for line in listed if line.startswith(name) and "s" not in line.split()[4] and "p" not in line.split()[4])
+
+
+@case("beside-xl-stopped", ci=False, seconds=600)
+def xl_remus_is_told_to_end(kit):
+    guest, watcher, pid = under_xl_remus(kit, "pv1")
+    kit.alpha.run("kill -TERM %d" % pid)
+    until = time.monotonic() + SILENCE
+    while time.monotonic() < until and not watcher.history.broken:
+        time.sleep(0.5)
+    kit.say("xl remus ended: %d copies run; the watcher: %s" % (copies(kit, "pv1"), watcher.history.broken or "one history"))
+    # remusd's own end of protection is one history (failover, partition); if xl's has become so, this says it.
+    assert watcher.history.broken, "the watcher saw nothing wrong under xl remus"
+
+
+@case("beside-xl-power-loss", ci=False, seconds=600)
+def the_host_of_xl_remus_loses_power(kit):
+    guest, watcher, _ = under_xl_remus(kit, "pv1")
+    kit.alpha.power_off()
+    before = sum(watcher.seen.values())
+    time.sleep(SILENCE)
+    seen = sum(watcher.seen.values()) - before
+    listed = kit.beta.run("xl list").stdout
+    kit.say("%d s after the loss of power: %d packets of the guest seen; beta has %s" % (SILENCE, seen, listed))
+    assert "pv1--incoming" in listed and not guest.state(kit.beta), "xl took over by itself: %s" % listed
