@@ -176,7 +176,10 @@ import Testing
         #expect(WaitGoal.standby.isReached(by: [primary, standby]) == (state == .standby))
         #expect(WaitGoal.active.isReached(by: [primary, standby]) == (state == .active))
         #expect(WaitGoal.peerLost.isReached(by: [primary]) == (state == .peerLost))
+        #expect(WaitGoal.alone.isReached(by: [standby, primary]) == (state == .alone))
+        #expect(WaitGoal.outdated.isReached(by: [primary]) == (state == .outdated))
         #expect(!WaitGoal.active.isReached(by: [primary]))
+        #expect(!WaitGoal.alone.isReached(by: [standby]))
         #expect(!WaitGoal.protected.isReached(by: [standby]))
         for goal in WaitGoal.allCases { #expect(!goal.isReached(by: [])) }
     }

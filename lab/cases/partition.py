@@ -21,9 +21,8 @@ def protected(kit, name):
 
 def wait(kit, name, state, seconds=120):
     """Until the primary, on alpha, says so."""
-    kit.lab.wait_for(
-        lambda: kit.status(name, kit.alpha, "primary")["state"] == state, seconds, "%s is %s on alpha" % (name, state)
-    )
+    line = ["remusd", "wait", name, "--for", state, "--timeout", "%ds" % seconds]
+    kit.alpha.run(line, timeout=seconds + 30)
 
 
 def refuses(host, name, code, *words):

@@ -10,6 +10,10 @@ package enum WaitGoal: String, CaseIterable, Sendable {
     case standby
     /// The same, of an xl, whose guest's output does not wait for it.
     case unacknowledged
+    /// The primary's guest runs on without a standby, its output released.
+    case alone
+    /// Either side's copy is older than one that runs, or ran, elsewhere.
+    case outdated
 
     /// Whether one of `statuses`, all of one guest, shows it.
     package func isReached(by statuses: [GuestStatus]) -> Bool {
@@ -20,6 +24,8 @@ package enum WaitGoal: String, CaseIterable, Sendable {
             case .active: status.role == .standby && status.state == .active
             case .standby: status.role == .standby && status.state == .standby
             case .unacknowledged: status.state == .unacknowledged
+            case .alone: status.role == .primary && status.state == .alone
+            case .outdated: status.state == .outdated
             }
         }
     }

@@ -17,6 +17,8 @@ struct WaitCommand: ParsableCommand {
               unacknowledged  the same, and the other side is an xl (docs/interop.md)
               peer-lost   either of them has lost the other
               active      the guest runs at the standby on this host
+              alone       the primary on this host goes on without its standby, output released
+              outdated    a copy on this host is older than one that ran on elsewhere
 
             EXIT CODES
               0   it is so
