@@ -102,12 +102,12 @@ package enum ChildProcess {
         return pid
     }
 
-    /// Takes the exit status of a child that has ended, waiting for it: what waitpid(2) gives, nil if it is no child.
+    /// Takes the exit status of a child that has ended, waiting for it; nil if it is no child.
     @discardableResult
-    package static func reap(_ pid: Int32) -> Int32? {
+    package static func reap(_ pid: Int32) -> ChildEnd? {
         var status: Int32 = 0
         while true {
-            if waitpid(pid, &status, 0) == pid { return status }
+            if waitpid(pid, &status, 0) == pid { return ChildEnd(status: status) }
             if errno != EINTR { return nil }
         }
     }

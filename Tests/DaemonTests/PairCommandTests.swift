@@ -41,7 +41,7 @@ import Testing
         return ""
     }
 
-    private func exitCode(_ pid: Int32) -> Int32 { ChildProcess.reap(pid).map { $0 >> 8 & 0xFF } ?? -1 }
+    private func exitCode(_ pid: Int32) -> Int32 { ChildProcess.reap(pid)?.shellCode ?? -1 }
 
     @Test(arguments: ["y", "n"])
     func twoPeopleCompareOneCode(_ answer: String) throws {

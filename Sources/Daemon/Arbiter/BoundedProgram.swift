@@ -6,8 +6,7 @@ import SystemSupport
 struct BoundedProgram {
     /// How it ended.
     struct Ending {
-        /// nil: a signal ended it.
-        let exitCode: Int32?
+        let how: ChildEnd
         let output: [UInt8]
         /// Its last line on standard error; empty if it wrote none.
         let lastWords: String
@@ -64,7 +63,7 @@ struct BoundedProgram {
     private func finish(until deadline: UInt64) throws(ArbiterError) -> Ending {
         var said: [UInt8] = []
         var words: [UInt8] = []
-        var isTooMuch = false
+        var isTooMuch: Bool { said.count > Self.outputLimit }
         var isLate = false
         let process: ProcessHandle
         do {
@@ -82,32 +81,26 @@ struct BoundedProgram {
             ]
             Poll.wait(&entries, milliseconds: Int32(min((deadline - now) / 1_000_000 + 1, 1000)))
             let spoke = take(output, &said, limit: Self.outputLimit + 1)
-            isTooMuch = said.count > Self.outputLimit
             let grumbled = take(errors, &words, limit: Self.wordsLimit)
             // A pipe that the program has closed is always ready.
             if !spoke, !grumbled { process.waitForEnd(milliseconds: 5) }
         }
-        let status = end()
+        let how = end()
         // What was in the pipes when it ended. Somebody who got away from the group may hold them, and go on.
         for _ in 0..<Self.drains where !take(output, &said, limit: Self.outputLimit + 1) { break }
         for _ in 0..<Self.drains where !take(errors, &words, limit: Self.wordsLimit) { break }
         if isLate { throw ArbiterError("\(path) was not done in time and was ended\(Self.after(words))") }
-        guard !isTooMuch, said.count <= Self.outputLimit else {
+        guard !isTooMuch else {
             throw ArbiterError("\(path) says more than \(Self.outputLimit) bytes and was ended")
         }
-        // wait(2): the low seven bits are the signal that ended it.
-        return Ending(
-            exitCode: status & 0x7F == 0 ? status >> 8 & 0xFF : nil,
-            output: said,
-            lastWords: Self.lastLine(words)
-        )
+        return Ending(how: how, output: said, lastWords: Self.lastLine(words))
     }
 
     /// Ends the whole group, while the number cannot be somebody else's yet, and takes the status.
     @discardableResult
-    private func end() -> Int32 {
+    private func end() -> ChildEnd {
         kill(-pid, SIGKILL)
-        return ChildProcess.reap(pid) ?? -1
+        return ChildProcess.reap(pid) ?? .signalled(SIGKILL)
     }
 
     /// Takes what is there; keeps the last `limit` bytes. Returns whether there was anything.

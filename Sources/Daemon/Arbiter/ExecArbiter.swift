@@ -1,4 +1,5 @@
 import Checkpoint
+import SystemSupport
 
 /// A program that answers: a fence agent's wrapper, or somebody else's store. What it is asked and what its exit code means is
 /// docs/arbiters.md, "exec". Whatever it does that is not in the contract is no answer.
@@ -10,10 +11,10 @@ struct ExecArbiter: ArbiterBackend {
     func ask(_ request: GrantRequest, until deadline: UInt64) -> GrantAnswer {
         do {
             let contract = ExecContract(.grant, request: request, until: deadline)
-            let ending = try run(.grant, contract, until: deadline)
-            switch ending.exitCode {
-            case 0: return .granted(request.wanted)
-            case 1: return refusal(of: request, ending)
+            let ending = try run(contract, until: deadline)
+            switch ending.how {
+            case .exited(0): return .granted(request.wanted)
+            case .exited(1): return refusal(of: request, ending)
             default: return .unavailable("\(name): \(text(ending))")
             }
         } catch {
@@ -22,12 +23,8 @@ struct ExecArbiter: ArbiterBackend {
     }
 
     func record(of guest: GuestUUID, until deadline: UInt64) throws(ArbiterError) -> GrantRecord? {
-        let ending = try run(
-            .record,
-            ExecContract(.record, guest: guest, until: deadline),
-            until: deadline
-        )
-        guard ending.exitCode == 0 else { throw ArbiterError(text(ending)) }
+        let ending = try run(ExecContract(.record, guest: guest, until: deadline), until: deadline)
+        guard ending.how == .exited(0) else { throw ArbiterError(text(ending)) }
         guard !ending.output.isEmpty else { return nil }
         return try GrantDocument.decode(ending.output, of: guest, in: "its output")
     }
@@ -51,20 +48,16 @@ struct ExecArbiter: ArbiterBackend {
 
     /// Whether it says that it can do its work. Grants nothing, fences nobody.
     func check(until deadline: UInt64) throws(ArbiterError) {
-        let ending = try run(.check, ExecContract(.check, until: deadline), until: deadline)
-        guard ending.exitCode == 0 else { throw ArbiterError(text(ending)) }
+        let ending = try run(ExecContract(.check, until: deadline), until: deadline)
+        guard ending.how == .exited(0) else { throw ArbiterError(text(ending)) }
     }
 
-    private func run(
-        _ verb: ExecContract.Verb,
-        _ contract: ExecContract,
-        until deadline: UInt64
-    ) throws(ArbiterError) -> BoundedProgram.Ending {
+    private func run(_ contract: ExecContract, until deadline: UInt64) throws(ArbiterError) -> BoundedProgram.Ending {
         let input: [UInt8]
         do { input = try contract.input() } catch { throw ArbiterError("\(error)") }
         return try BoundedProgram.run(
             path,
-            [verb.rawValue],
+            [contract.verb],
             environment: contract.environment(),
             input: input,
             until: deadline
@@ -72,7 +65,6 @@ struct ExecArbiter: ArbiterBackend {
     }
 
     private func text(_ ending: BoundedProgram.Ending) -> String {
-        let end = ending.exitCode.map { "it exited with \($0)" } ?? "a signal ended it"
-        return ending.lastWords.isEmpty ? end : "\(end): \(ending.lastWords)"
+        ending.lastWords.isEmpty ? "\(ending.how)" : "\(ending.how): \(ending.lastWords)"
     }
 }

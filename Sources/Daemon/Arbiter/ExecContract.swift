@@ -16,7 +16,8 @@ struct ExecContract: Encodable {
     }
 
     private let schema = Self.schema
-    private let verb: String
+    /// A `Verb`.
+    let verb: String
     private let guest: String?
     private let from: UInt64?
     private let generation: UInt64?

@@ -7,7 +7,7 @@ final class DemoProcess {
     let name: String
     let log: String
     private let process: ProcessHandle
-    private var status: Int32?
+    private var end: ChildEnd?
 
     /// Starts this very program with `arguments`.
     init(_ name: String, _ arguments: [String], paths: Paths, log: String) throws {
@@ -33,9 +33,8 @@ final class DemoProcess {
     /// How it ended, as a shell shows it; nil while it runs.
     var exitCode: Int32? {
         guard process.hasEnded else { return nil }
-        if status == nil { status = ChildProcess.reap(process.pid) ?? 0 }
-        guard let status else { return nil }
-        return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+        if end == nil { end = ChildProcess.reap(process.pid) ?? .exited(0) }
+        return end?.shellCode
     }
 
     /// Sends a signal and returns at once.

@@ -6,8 +6,7 @@ import SystemSupport
 struct HookProcess {
     /// How it ended.
     enum Outcome: Equatable, CustomStringConvertible {
-        case exited(Int32)
-        case signalled(Int32)
+        case ended(ChildEnd)
         /// It was ended: it was not done in time.
         case late(TimeSpan)
         /// It was ended: this daemon ends.
@@ -16,8 +15,7 @@ struct HookProcess {
 
         var description: String {
             switch self {
-            case .exited(let code): "exit code \(code)"
-            case .signalled(let number): "ended by signal \(number)"
+            case .ended(let end): end.description
             case .late(let limit): "not done after \(limit), and ended"
             case .stopped: "ended, because remusd ends"
             case .notStarted(let reason): reason
@@ -75,9 +73,7 @@ struct HookProcess {
             ChildProcess.reapWhenEnded(process.pid)
             return (ended ?? .stopped, words.last)
         }
-        let status = ChildProcess.reap(process.pid) ?? 0
-        let own: Outcome = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signalled(status & 0x7F)
-        return (ended ?? own, words.last)
+        return (ended ?? .ended(ChildProcess.reap(process.pid) ?? .exited(0)), words.last)
     }
 
     private func start() throws(SystemError) -> (output: Descriptor, process: ProcessHandle) {

@@ -98,7 +98,7 @@ package final class HookRunner: Sendable {
                 let limit = options.timeout
                 let outcome = run(hook, numbered, limit, Clock.monotonic + limit.nanoseconds).outcome
                 if outcome == .stopped { isDone = false }
-                if outcome != .exited(0) {
+                if outcome != .ended(.exited(0)) {
                     log.warning(
                         "a hook failed: \(outcome)",
                         metadata: ["hook": "\(hook)", "event": "\(call.event.rawValue)"]
@@ -131,7 +131,7 @@ package final class HookRunner: Sendable {
         let deadline = Clock.monotonic + options.vetoTimeout.nanoseconds
         for hook in hooks {
             let (outcome, lastLine) = run(hook, numbered, options.vetoTimeout, deadline)
-            guard outcome != .exited(0) else { continue }
+            guard outcome != .ended(.exited(0)) else { continue }
             let words = lastLine.isEmpty ? "" : ": \(lastLine)"
             return "\(call.event.rawValue) hook \(hook): \(outcome)\(words)"
         }

@@ -216,13 +216,12 @@ package final class PrimaryGuardian {
     }
 
     private func ended(_ pid: Int32) -> Outcome? {
-        let status = ChildProcess.reap(pid) ?? 0
-        let code = (status >> 8) & 0xff
-        if status & 0x7f == 0, code == 0 { return .over }
+        let end = ChildProcess.reap(pid)
+        if end == .exited(0) { return .over }
         log.error(
             "protect ended again",
             metadata: [
-                "pid": "\(pid)", "code": "\(code)", "signal": "\(status & 0x7f)", "try": "\(restarts)",
+                "pid": "\(pid)", "end": "\(end.map(String.init(describing:)) ?? "unknown")", "try": "\(restarts)",
             ]
         )
         return nil

@@ -178,13 +178,14 @@ private final class RunningXl {
         }
         // What an ended process said is there to be read; its children may keep the pipe open.
         while listen(milliseconds: 0) {}
-        let status = ChildProcess.reap(pid) ?? -1
+        let end = ChildProcess.reap(pid)
         isReaped = true
-        // wait(2): the low seven bits are the signal that ended it.
-        guard status != 0 else { return }
-        let end =
-            status & 0x7F == 0 ? "failed with \(status >> 8 & 0xFF)" : "was ended by signal \(status & 0x7F)"
-        throw XenError("\(name) \(end)\(lastWords)")
+        switch end {
+        case .exited(0)?: return
+        case .exited(let code)?: throw XenError("\(name) failed with \(code)\(lastWords)")
+        case .signalled(let signal)?: throw XenError("\(name) was ended by signal \(signal)\(lastWords)")
+        case nil: throw XenError("nobody knows how \(name) ended\(lastWords)")
+        }
     }
 
     /// Writes all of `piece` to its input.

@@ -338,7 +338,7 @@ struct ProtectCommand: ParsableCommand {
         let client = ControlClient(path: try paths.primarySocket(name))
         while true {
             if process?.hasEnded ?? true {
-                let code = ChildProcess.reap(pid).map { ($0 >> 8) & 0xFF } ?? 1
+                let code = ChildProcess.reap(pid)?.shellCode ?? 1
                 let last = (SmallFile.read(log) ?? "").split(separator: "\n").last.map(String.init) ?? ""
                 throw Console.failure(
                     "protection did not start: \(last) (log: \(log))",

@@ -50,8 +50,8 @@ struct EtcdTLSTests {
     private static func openssl(_ arguments: [String]) throws {
         let quiet = Descriptor(owning: open("/dev/null", O_WRONLY | O_CLOEXEC))
         let pid = try ChildProcess.spawn("/usr/bin/openssl", arguments, inherited: [2: quiet])
-        let status = ChildProcess.reap(pid)
-        try #require(status == 0, "openssl \(arguments.joined(separator: " ")): \(status ?? -1)")
+        let end = ChildProcess.reap(pid)
+        try #require(end == .exited(0), "openssl \(arguments.joined(separator: " "))")
     }
 
     private func check(_ query: String, host: String = "127.0.0.1") throws -> ArbiterCheck {

@@ -25,7 +25,7 @@ struct ExecArbiterTests {
         try directory.write(script, to: name)
         let file = directory.file(name)
         let writer = "printf '#!/bin/sh\\nexec sh \(file) \"$@\"\\n' >\(file).run && chmod 700 \(file).run"
-        try #require(ChildProcess.reap(ChildProcess.spawn("/bin/sh", ["-c", writer])) == 0)
+        try #require(ChildProcess.reap(ChildProcess.spawn("/bin/sh", ["-c", writer])) == .exited(0))
         return try #require(makeArbiter(.exec(path: directory.file("\(name).run"))))
     }
 
@@ -55,13 +55,13 @@ struct ExecArbiterTests {
     @Test func anythingElseIsNoAnswer() throws {
         let current = GrantRecord(generation: 4, owner: "beta", id: 7)
         let scripts: [(String, String)] = [
-            ("exit 1", "it exited with 1; that is no refusal"),
+            ("exit 1", "exit code 1; that is no refusal"),
             ("echo failed to connect >&2; exit 1", "failed to connect"),
             ("echo nonsense; exit 1", "that is no refusal"),
             ("echo '\(try line(current))'; exit 1", "is no reason to"),
-            ("exit 2", "it exited with 2"), ("exit 75", "it exited with 75"),
-            ("echo one >&2; echo two >&2; exit 3", "it exited with 3: two"),
-            ("no-such-command-at-all", "it exited with 127"), ("kill -9 $$", "a signal ended it"),
+            ("exit 2", "exit code 2"), ("exit 75", "exit code 75"),
+            ("echo one >&2; echo two >&2; exit 3", "exit code 3: two"),
+            ("no-such-command-at-all", "exit code 127"), ("kill -9 $$", "ended by signal 9"),
             ("yes", "says more than 65536 bytes"),
         ]
         for (script, words) in scripts {

@@ -42,7 +42,7 @@ import Testing
         )
         let deadline = Clock.monotonic + 60_000_000_000
         let result = process.run(limit: .seconds(60), until: deadline, stop: stop.descriptor) { _ in }
-        guard case .exited(let code) = result.outcome else {
+        guard case .ended(.exited(let code)) = result.outcome else {
             throw ValueError(kind: "hook", text: "\(result.outcome)", rightForm: result.lastLine)
         }
         return (code, folder.lines("asked"), folder.lines("fenced"))

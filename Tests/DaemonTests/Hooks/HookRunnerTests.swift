@@ -116,7 +116,7 @@ import Testing
         let result = process.run(limit: .seconds(60), until: deadline, stop: stop.descriptor) {
             heard.append($0)
         }
-        #expect(result.outcome == .exited(0))
+        #expect(result.outcome == .ended(.exited(0)))
         #expect(heard.count == 201 && heard.dropLast().allSatisfy { $0 == "y" })
         #expect(heard.last?.contains("200 lines") == true)
     }
@@ -134,7 +134,7 @@ import Testing
             heard.append($0.count)
         }
         #expect(heard == [1000, 1000, 500])
-        #expect(result.outcome == .exited(3) && result.lastLine.count == 500)
+        #expect(result.outcome == .ended(.exited(3)) && result.lastLine.count == 500)
     }
 
     // MARK: Vetoes

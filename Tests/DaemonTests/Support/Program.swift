@@ -35,9 +35,8 @@ struct Program {
                 "PATH=/usr/bin:/bin",
             ]
         )
-        let status = ChildProcess.reap(pid) ?? -1
         return Result(
-            exitCode: status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F),
+            exitCode: ChildProcess.reap(pid)?.shellCode ?? -1,
             output: SmallFile.read(out) ?? "",
             error: SmallFile.read(err) ?? ""
         )
