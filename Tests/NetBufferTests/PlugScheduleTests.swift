@@ -76,7 +76,8 @@ private final class PlugSchedule {
         guard check("seed \(seed), at the end") else { return }
         for name in Self.names {
             let sent = kernel.ports[name].flatMap { kernel.sent[$0] } ?? []
-            #expect((kernel.hasRefused ? sent.sorted() : sent) == owed[name] ?? [], "seed \(seed): \(name) keeps or loses packets")
+            let all = kernel.hasRefused ? sent.sorted() : sent
+            #expect(all == owed[name] ?? [], "seed \(seed): \(name) keeps, loses or mixes packets")
         }
         #expect(kernel.lost.isEmpty, "seed \(seed): packets in removed devices")
     }

@@ -52,7 +52,10 @@ struct ExecArbiter: ArbiterBackend {
         guard ending.how == .exited(0) else { throw ArbiterError(text(ending)) }
     }
 
-    private func run(_ contract: ExecContract, until deadline: UInt64) throws(ArbiterError) -> BoundedProgram.Ending {
+    private func run(
+        _ contract: ExecContract,
+        until deadline: UInt64
+    ) throws(ArbiterError) -> BoundedProgram.Ending {
         let input: [UInt8]
         do { input = try contract.input() } catch { throw ArbiterError("\(error)") }
         return try BoundedProgram.run(

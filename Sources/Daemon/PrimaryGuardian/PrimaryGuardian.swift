@@ -221,7 +221,7 @@ package final class PrimaryGuardian {
         log.error(
             "protect ended again",
             metadata: [
-                "pid": "\(pid)", "end": "\(end.map(String.init(describing:)) ?? "unknown")", "try": "\(restarts)",
+                "pid": "\(pid)", "end": "\(end?.description ?? "unknown")", "try": "\(restarts)",
             ]
         )
         return nil

@@ -283,7 +283,9 @@ final class PortPlug {
         isUncertain = true
         if let current { try layPassage(through: current) }
         // The one that counts is the last to go: until then the port is redirected to where it was.
-        for priority in priorities.sorted(by: >) where priority != IngressFilter.passage { try endRedirection(priority) }
+        for priority in priorities.sorted(by: >) where priority != IngressFilter.passage {
+            try endRedirection(priority)
+        }
         isUncertain = false
         passage = current ?? passage
         sealed = holding
