@@ -1,6 +1,7 @@
 """A plug that is full: the guest goes all the same, and what a guest can send through one."""
 
 import json
+import socket
 import time
 
 import plan
@@ -19,6 +20,8 @@ class Bulk:
     def __init__(self, kit, guest):
         # What arrives on a connection that stands is done, also when every answer is held.
         self.control = kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 30)
+        # Nor does a second line wait for the answer to the first (Nagle).
+        self.control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 30)
         self.stream.sendall(b"exec dd if=/dev/zero bs=65536 2>/dev/null\n")
 
