@@ -88,8 +88,8 @@ def destroyed(kit, name, action, owner="lives"):
     guest = protected(kit, name, "--alone-after", "300s", "--max-hold", "60s")
     bulk = fill(kit, guest)
     if owner == "dead":
-        # The guardian first, or it brings protect back. The keeper is left.
-        kit.alpha.run("pkill -9 -f 'remusd [p]rimary-guardian'; pkill -9 -f 'remusd [p]rotect'", check=False)
+        # The keeper is left.
+        kill_protect(kit, "[p]rimary-guardian")
     elif owner == "hangs":
         kit.alpha.run("pkill -STOP -f 'remusd [p]rotect'")
     if action == "destroy":
@@ -104,15 +104,25 @@ def destroyed(kit, name, action, owner="lives"):
         kit.lab.wait_for(lambda: ended(kit, domain), 60, "%s has powered off" % name)
         kit.alpha.run(["xl", "destroy", str(domain)], check=False)
     another_guest(kit, before)
+    if owner == "hangs":
+        # What it has mapped of the guest is its own until it goes on.
+        kit.alpha.run("pkill -CONT -f 'remusd [p]rotect'", check=False)
+        kit.lab.wait_for(lambda: "(null)" not in kit.alpha.run("xl list").stdout, 30, "protect has let go")
     kit.lab.wait_for(lambda: guest.state(kit.alpha) is None, 30, "%s is gone" % name)
     no_ghost(kit.alpha)
     hung = kit.alpha.run("dmesg | grep -i 'blocked for more' | tail -n 3; true").stdout
     assert "xenwatch" not in hung, hung
-    if owner == "hangs":
-        kit.alpha.run("pkill -CONT -f 'remusd [p]rotect'", check=False)
     left = lambda: kit.alpha.run("ip -br link show type ifb | grep '^rmd'; true").stdout.strip()  # noqa: E731
     kit.lab.wait_for(lambda: not left(), 30, "no device of remusd's is left")
     bulk.close()
+
+
+def kill_protect(kit, *others):
+    """SIGKILL, with these, so that neither starts another one."""
+    kit.alpha.run(
+        "pkill -STOP -f 'remusd [p]rotect'; pkill -9 -f 'remusd (%s)'; pkill -9 -f 'remusd [p]rotect'" % "|".join(others),
+        check=False,
+    )
 
 
 def ended(kit, domain):
@@ -197,7 +207,7 @@ def the_doctor_finds_what_is_left(kit):
     """A plug whose guest is gone, and a guest that is suspended with nobody to resume it."""
     guest = protected(kit, "pvh1")
     kit.alpha.run("remusd doctor")
-    kit.alpha.run("pkill -9 -f 'remusd ([p]rimary-guardian|[x]en-keeper)'; pkill -9 -f 'remusd [p]rotect'", check=False)
+    kill_protect(kit, "[p]rimary-guardian", "[x]en-keeper")
     shown = kit.alpha.run("remusd doctor", check=False)
     assert shown.returncode == 1 and "is closed and nobody protects the guest" in shown.stdout, shown.stdout
     guest.destroy(kit.alpha)
