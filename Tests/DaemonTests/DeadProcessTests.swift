@@ -89,6 +89,17 @@ import Testing
         #expect(!status.reasons.joined().contains("again"))
     }
 
+    /// A guest of Xen's has no socket: Xen is asked whether it is there.
+    @Test func aGuestOfXensIsNotCalledGone() throws {
+        try leaveDeadPrimary(generation: 3)
+        let collector = StatusCollector(paths: paths, timeout: .milliseconds(500)) { $0 == "u" ? 7 : nil }
+        let status = try #require(collector.collect().statuses.first)
+        let words = status.reasons.joined(separator: "\n")
+        #expect(words.contains("the guest is here, domain 7, UNPROTECTED"))
+        #expect(words.contains("start 'remusd protect' for web1 again"))
+        #expect(!words.contains("activate"))
+    }
+
     /// The activated guest was protected from here, at a higher generation than the activation's.
     @Test func aDeadProtectionOfTheActivatedGuestIsTakenOver() throws {
         try leaveDeadPrimary(generation: 5)

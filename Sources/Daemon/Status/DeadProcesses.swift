@@ -1,25 +1,35 @@
 import Checkpoint
+import NetBuffer
 
 /// What can be said for processes that cannot speak for themselves: from their records, from the guest, and from the
 /// guardian. Nothing is said that nobody knows.
-struct DeadProcesses {
+struct DeadProcesses: Sendable {
     private let paths: Paths
     private let timeout: TimeSpan
+    private let findDomain: @Sendable (_ uuid: String) -> UInt32?
 
-    init(_ paths: Paths, _ timeout: TimeSpan) {
+    /// - Parameter findDomain: the number of the domain with a UUID on this host; nil if there is none, or no Xen.
+    init(_ paths: Paths, _ timeout: TimeSpan, _ findDomain: @escaping @Sendable (_ uuid: String) -> UInt32?) {
         self.paths = paths
         self.timeout = timeout
+        self.findDomain = findDomain
     }
 
-    /// What an embedded guest says of itself.
+    /// What a guest says of itself, or Xen of it.
     private enum GuestWord {
         case runs(EmbeddedGuestStatus)
+        case isDomain(UInt32)
         case gone
         case silent
     }
 
-    /// Asks the guest of that name; another guest (another UUID) is not the one.
+    /// Asks the guest of that name, or Xen; another guest (another UUID) is not the one.
     private func askGuest(_ name: GuestName, uuid: String) -> GuestWord {
+        if !uuid.isEmpty, let domain = findDomain(uuid) { return .isDomain(domain) }
+        return askEmbedded(name, uuid: uuid)
+    }
+
+    private func askEmbedded(_ name: GuestName, uuid: String) -> GuestWord {
         do {
             let client = ControlClient(path: try paths.guestSocket(name))
             let status = try client.get("/v1/status", as: EmbeddedGuestStatus.self, timeout: timeout)
@@ -56,6 +66,11 @@ struct DeadProcesses {
                     ? "the guest runs UNPROTECTED, its output goes out: \(again)"
                     : "the guest runs, and what it answers stays held: \(again)"
             )
+        case .isDomain(let domain):
+            let devices = (try? PlugSurvey.list()) ?? []
+            let isHeld = devices.contains { $0.domain == domain && $0.isRedirected }
+            let output = isHeld ? "what it sends stays held" : "its output goes out"
+            status.reasons.append("the guest is here, domain \(domain), UNPROTECTED, and \(output): \(again)")
         case .gone:
             let standby = status.peer.map { ", \($0)" } ?? ""
             status.reasons.append(
@@ -80,6 +95,7 @@ struct DeadProcesses {
         switch guest {
         case .runs(let guest):
             "the guest is active here, at generation \(generation), reached at \(guest.address)"
+        case .isDomain(let domain): "the guest is active here, at generation \(generation), domain \(domain)"
         case .gone: "the guest was activated here, at generation \(generation), and does not run any more"
         case .silent: "the guest was activated here, at generation \(generation), and gives no answer"
         }

@@ -1,5 +1,6 @@
 import Checkpoint
 import NIOCore
+import XenHost
 
 /// What the processes of this host say of their guests.
 package struct StatusReport: Equatable, Sendable {
@@ -48,11 +49,19 @@ package struct StatusReport: Equatable, Sendable {
 package struct StatusCollector: Sendable {
     private let paths: Paths
     private let timeout: TimeSpan
+    private let dead: DeadProcesses
 
-    /// - Parameter timeout: for each process, side by side.
-    package init(paths: Paths, timeout: TimeSpan = .seconds(2)) {
+    /// - Parameters:
+    ///   - timeout: for each process, side by side.
+    ///   - findDomain: the number of the domain with a UUID on this host; nil if there is none, or no Xen.
+    package init(
+        paths: Paths,
+        timeout: TimeSpan = .seconds(2),
+        findDomain: @escaping @Sendable (_ uuid: String) -> UInt32? = { (try? GuestFinder.find($0))?.domain }
+    ) {
         self.paths = paths
         self.timeout = timeout
+        dead = DeadProcesses(paths, timeout, findDomain)
     }
 
     /// Collects the status of one guest, or of all.
@@ -99,9 +108,9 @@ package struct StatusCollector: Sendable {
         switch outcome {
         case .statuses(let statuses): report.statuses += statuses
         case .absent: break
-        case .dead: report.statuses.append(DeadProcesses(paths, timeout).primary(name))
+        case .dead: report.statuses.append(dead.primary(name))
         case .silent(let why):
-            report.statuses.append(DeadProcesses(paths, timeout).silentPrimary(name, why))
+            report.statuses.append(dead.silentPrimary(name, why))
         }
     }
 
@@ -109,8 +118,8 @@ package struct StatusCollector: Sendable {
         switch outcome {
         case .statuses(let statuses): report.statuses += statuses
         case .absent: break
-        case .dead: DeadProcesses(paths, timeout).addStandby(to: &report)
-        case .silent(let why): DeadProcesses(paths, timeout).addSilentStandby(why, to: &report)
+        case .dead: dead.addStandby(to: &report)
+        case .silent(let why): dead.addSilentStandby(why, to: &report)
         }
     }
 }
