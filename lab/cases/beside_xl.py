@@ -17,8 +17,9 @@ def under_xl_remus(kit, name):
     kit.start(kit.beta, "xl-receive", "socat TCP-LISTEN:%d,reuseaddr 'EXEC:xl migrate-receive -r -e'" % PORT)
     address = plan.REPLICATION_ADDRESS["beta"]
     pid = kit.start(kit.alpha, "xl-remus", "xl remus -Fnd -i 500 -s '' %s 'socat - TCP:%s:%d'" % (name, address, PORT))
-    # xl makes the domain when it has the memory, and lets it be for as long as checkpoints come.
     kit.lab.wait_for(lambda: "%s--incoming" % name in kit.beta.run("xl list").stdout, 240, "%s--incoming on beta" % name)
+    # Nothing says when the first checkpoint is whole. By then all of the memory has passed, at some 5 MB/s.
+    time.sleep(max(90, guest.plan.memory_mib / 2))
     watcher = kit.watch(guest)
     watcher.wait_seen(8)
     return guest, watcher, pid
