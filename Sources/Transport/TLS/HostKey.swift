@@ -46,8 +46,18 @@ package final class HostKey: @unchecked Sendable {
 
     /// A key and its certificate from PEM (RFC 7468), as `pem` writes it.
     package convenience init(pem: [UInt8]) throws(TLSError) {
+        let (key, certificate) = try pem.withUnsafeBufferPointer { bytes throws(TLSError) in
+            try Self.read(UnsafeRawBufferPointer(bytes))
+        }
+        try self.init(key: key, certificate: certificate)
+    }
+
+    /// OpenSSL reads where the bytes lie, until the BIO is freed (BIO_new_mem_buf(3)).
+    private static func read(
+        _ pem: UnsafeRawBufferPointer
+    ) throws(TLSError) -> (key: OpaquePointer, certificate: OpaquePointer) {
         let wrong = "read a key and its certificate"
-        guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { throw TLSError(wrong) }
+        guard let bio = BIO_new_mem_buf(pem.baseAddress, Int32(pem.count)) else { throw TLSError(wrong) }
         defer { BIO_free(bio) }
         guard let key = PEM_read_bio_PrivateKey(bio, nil, nil, nil) else { throw TLSError(wrong) }
         guard let certificate = PEM_read_bio_X509(bio, nil, nil, nil) else {
@@ -59,7 +69,7 @@ package final class HostKey: @unchecked Sendable {
             X509_free(certificate)
             throw TLSError("use a certificate of another key")
         }
-        try self.init(key: key, certificate: certificate)
+        return (key, certificate)
     }
 
     deinit {
