@@ -54,6 +54,21 @@ import Testing
         #expect(decide(oldPrimary, HostClaim(primary: 5, standby: 4)) == .activeElsewhere(generation: 5))
     }
 
+    @Test func aHostThatWasNotAskedIsNotCalledSilent() {
+        var question = StartQuestion(
+            own: ranHere,
+            peer: nil,
+            notAskedPasses: true,
+            upSince: .seconds(60),
+            aloneAfter: .seconds(10)
+        )
+        #expect(question.decision == .peerNotAsked(passes: true))
+        question.fenced = true
+        #expect(question.decision == .start(generation: 4))
+        (question.own, question.fenced) = (HostClaim(standby: 3), false)
+        #expect(question.decision == .notHere)
+    }
+
     @Test func aSilentHostMayRunIt() {
         #expect(decide(ranHere, nil) == .peerSilent)
         #expect(decide(ranHere, nil, fenced: true) == .start(generation: 4))

@@ -97,6 +97,30 @@ import XenStream
         #expect(start == PrimaryStart(generation: 5, recordedAloneAfter: .seconds(expected)))
     }
 
+    @Test func theStandbysHostGoesWithItsAddress() throws {
+        let directory = try TemporaryDirectory()
+        let (first, _, _) = try store(directory, port: 1)
+        _ = try first.begin(plugWasClosed: false)
+        #expect(try record(directory).standbyHost == nil)
+        try first.note(standbyHost: "beta")
+        #expect(try record(directory).standbyHost == "beta")
+        // A later protect with the same standby knows it before the first welcome.
+        let (again, _, _) = try store(directory, port: 1)
+        let start = try again.begin(plugWasClosed: true)
+        #expect(try record(directory).standbyHost == "beta")
+        try again.store(start.generation + 1)
+        #expect(try record(directory).standbyHost == "beta")
+        // With another one, it is that one's once the record is.
+        let (other, _, _) = try store(directory, port: 2)
+        let held = try other.begin(plugWasClosed: true)
+        try other.note(standbyHost: "gamma")
+        #expect(try record(directory).standbyHost == "beta")
+        try other.store(held.generation + 1)
+        #expect(try record(directory).standbyHost == "gamma")
+        _ = try store(directory, port: 3).0.begin(plugWasClosed: false)
+        #expect(try record(directory).standbyHost == nil)
+    }
+
     @Test func heldOutputWithoutARecordIsHeldForAStandbyThatNobodyKnows() throws {
         let directory = try TemporaryDirectory()
         // However often protect is started anew.

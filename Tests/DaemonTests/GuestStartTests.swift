@@ -3,6 +3,7 @@ import EmbeddedHost
 import Glibc
 import SystemSupport
 import Testing
+import Transport
 
 @testable import Daemon
 
@@ -21,8 +22,8 @@ import Testing
         name = try GuestName("db")
     }
 
-    private func primary(_ generation: UInt64, at paths: Paths, peer: String?) throws {
-        let record = PrimaryRecord(
+    private func primary(_ generation: UInt64, at paths: Paths, peer: String?, host: String? = nil) throws {
+        var record = PrimaryRecord(
             guest: "db",
             uuid: uuid.description,
             generation: generation,
@@ -31,6 +32,7 @@ import Testing
             // So that this machine has been up for long enough, whenever it was started.
             aloneAfterMs: 1
         )
+        record.standbyHost = host
         try record.store(at: paths.primaryRecord(name))
     }
 
@@ -40,7 +42,10 @@ import Testing
     }
 
     /// With a `remusd standby` on the other host.
-    private func withStandby(_ body: (SocketAddress) throws -> Void) throws {
+    private func withStandby(
+        _ security: LinkSecurity = .plaintext,
+        _ body: (SocketAddress) throws -> Void
+    ) throws {
         let path = try therePaths.guardianSocket()
         let isServing = Monitor(false)
         // It ends by itself, ten seconds after its last client.
@@ -52,7 +57,9 @@ import Testing
         _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
         let any = try #require(SocketAddress("127.0.0.1:0"))
         let activator = EmbeddedActivator(runtimeDirectory: therePaths.runtime)
-        let service = try StandbyService(StandbyOptions(listen: any, paths: therePaths), activator: activator)
+        var options = StandbyOptions(listen: any, paths: therePaths)
+        options.security = security
+        let service = try StandbyService(options, activator: activator)
         let thread = try WorkerThread("standby") { service.run() }
         defer {
             service.stop()
@@ -72,7 +79,8 @@ import Testing
     @Test func theOtherHostIsAskedAndItsRecordsCount() throws {
         try withStandby { address in
             try primary(3, at: herePaths, peer: address.description)
-            #expect(try decision() == .start(generation: 4))
+            // Nobody proved who it is, and it knows nothing of the guest.
+            #expect(try decision() == .peerNotAsked(passes: false))
             try standby(3, .image, at: therePaths)
             // A record alone is no image: it was in a memory that is gone.
             #expect(try decision() == .start(generation: 4))
@@ -81,6 +89,107 @@ import Testing
             try primary(5, at: therePaths, peer: nil)
             #expect(try decision() == .activeElsewhere(generation: 5))
         }
+    }
+
+    /// Both hosts' keys, and each one's record of the other: `there` is called beta.
+    private func pair(notAfter: Int64? = nil) throws {
+        let pins = (try HostIdentity.load(herePaths).pin, try HostIdentity.load(therePaths).pin)
+        let (alpha, beta) = (try HostName("alpha"), try HostName("beta"))
+        try PeerBook(herePaths).store(PeerRecord(host: beta, pin: pins.1, notAfter: notAfter), beta)
+        try PeerBook(therePaths).store(PeerRecord(host: alpha, pin: pins.0), alpha)
+    }
+
+    /// Any host that this one is paired with can say that it knows nothing.
+    @Test func onlyTheOtherHostsWordCounts() throws {
+        try pair()
+        var order = GuestStart.Order()
+        order.link = .tls
+        try withStandby(try HostIdentity.security(therePaths)) { address in
+            try primary(3, at: herePaths, peer: address.description, host: "beta")
+            #expect(try decision(order) == .start(generation: 4))
+            try primary(3, at: herePaths, peer: address.description, host: "gamma")
+            #expect(try decision(order) == .peerNotAsked(passes: false))
+            // An older record names nobody: then the other host must know the guest.
+            try primary(3, at: herePaths, peer: address.description)
+            #expect(try decision(order) == .peerNotAsked(passes: false))
+            try standby(2, .dropped, at: therePaths)
+            #expect(try decision(order) == .start(generation: 4))
+            // Where the guest came from, unless it was protected from here since.
+            var record = StandbyRecord(guest: "db", uuid: uuid.description, generation: 2, state: .active)
+            record.primaryHost = "gamma"
+            try record.store(at: herePaths.standbyRecord(name))
+            #expect(try decision(order) == .peerNotAsked(passes: false))
+            try primary(3, at: herePaths, peer: address.description, host: "beta")
+            #expect(try decision(order) == .start(generation: 4))
+            record.generation = 4
+            try record.store(at: herePaths.standbyRecord(name))
+            #expect(try decision(order) == .peerNotAsked(passes: false))
+            // Whoever makes sure that it is off needs no answer.
+            order.confirmFenced = "gamma"
+            #expect(try decision(order) == .start(generation: 5))
+        }
+    }
+
+    /// What this host could mend is not called the other one's silence, and is no reason to fence anybody.
+    @Test func whatThisHostCannotAskIsNotTheOthersSilence() throws {
+        var order = GuestStart.Order()
+        order.link = .tls
+        func expectOwnFault(_ words: String) throws {
+            let answer = try #require(try GuestStart(name, herePaths)).decide(order)
+            #expect(answer.decision == .peerNotAsked(passes: false))
+            #expect(answer.text.contains(words) && !answer.text.contains("fence"), "\(answer.text)")
+        }
+        try withStandby { address in
+            try primary(3, at: herePaths, peer: address.description)
+            try pair()
+            try expectOwnFault("does not speak TLS")
+        }
+        try withStandby(try HostIdentity.security(therePaths)) { address in
+            try primary(3, at: herePaths, peer: address.description, host: "beta")
+            try pair(notAfter: 1)
+            try expectOwnFault("has expired")
+            order.link = .plaintext
+            try expectOwnFault("takes TLS only")
+            order.link = .tls
+            try here.write("garbage", to: "host-key.pem")
+            try expectOwnFault("host-key.pem")
+            let said = try Program(directory: here).run("start", "db", "--dry-run", "--tls")
+            #expect(said.exitCode == 78, "\(said.error)")
+        }
+        try primary(3, at: herePaths, peer: nil)
+        try expectOwnFault("--peer")
+    }
+
+    @Test func aPeerThatClosesIsNotSilentEither() throws {
+        let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+        let closer = Background { while let socket = try TCP.accept(listener) { socket.shutDown() } }
+        try primary(3, at: herePaths, peer: try TCP.localAddress(of: listener).description)
+        #expect(try decision() == .peerNotAsked(passes: true))
+        listener.shutDown()
+        _ = try? closer.value()
+    }
+
+    /// A byte now and then does not hold the boot.
+    @Test func anAnswerThatTricklesInIsNotWaitedFor() throws {
+        let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+        let slow = Background {
+            guard let socket = try TCP.accept(listener) else { return }
+            let frame = Message.claim(HostClaim(primary: 1)).withFrame(session: 0) { Array($0) }
+            for byte in frame {
+                usleep(100_000)
+                try UnixSocket.send([byte], over: socket)
+            }
+        }
+        #expect(throws: (any Error).self) {
+            try PeerInquiry.ask(
+                Inquiry(name: "db", uuid: uuid),
+                at: TCP.localAddress(of: listener),
+                security: .plaintext,
+                host: nil,
+                milliseconds: 300
+            )
+        }
+        _ = try? slow.value()
     }
 
     @Test func aSilentHostKeepsItFromBeingStarted() throws {

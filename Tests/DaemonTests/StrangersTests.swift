@@ -168,11 +168,15 @@ import Transport
 
     @Test func whatAHostAsksBeforeAStartIsAskedTheSameWay() throws {
         defer { service.stop() }
-        func ask(_ guest: String, _ security: LinkSecurity) throws -> HostClaim {
+        func ask(_ guest: String, _ security: LinkSecurity, host: String? = "beta") throws -> HostClaim {
             let inquiry = Inquiry(name: guest, uuid: GuestUUID(high: 1, low: 2))
-            return try PeerInquiry.ask(inquiry, at: service.address, security: security)
+            return try PeerInquiry.ask(inquiry, at: service.address, security: security, host: host)
         }
         #expect(try ask("sample", try security(alpha)) == HostClaim())
+        // Another host's word is none, nor is "nothing" from one that no record names.
+        for host in ["gamma", nil] {
+            #expect(throws: RefusedInquiry.self) { try ask("sample", try security(alpha), host: host) }
+        }
         #expect(throws: RefusedInquiry.self) { try ask("secret", try security(alpha)) }
         #expect(throws: RefusedInquiry.self) { try ask("sample", .plaintext) }
         #expect(throws: ConnectionError.self) { try ask("sample", try security(Self.key("alpha"))) }

@@ -15,6 +15,9 @@ package enum StartDecision: Equatable, Sendable {
     case imageThere(generation: UInt64)
     /// The other host says nothing, and nobody vouches that it is off.
     case peerSilent
+    /// The other host was not heard, and that is not its silence: this one could not ask it, or need not believe the answer.
+    /// `passes`: the same question may be answered later.
+    case peerNotAsked(passes: Bool)
     /// Its image may be trusted for so much longer.
     case tooSoon(TimeSpan)
 }
@@ -23,8 +26,10 @@ package enum StartDecision: Equatable, Sendable {
 package struct StartQuestion: Equatable, Sendable {
     /// What this host's records say.
     package var own: HostClaim
-    /// What the other host answered; nil if it is silent.
+    /// What the other host answered; nil if nothing, or nothing that has to be believed.
     package var peer: HostClaim?
+    /// Why `peer` is nil, where that is not the other host's silence: whether it passes.
+    package var notAskedPasses: Bool?
     /// Somebody vouches that the other host is off, or cut off.
     package var fenced: Bool
     /// An image at the other host is to be given up.
@@ -37,6 +42,7 @@ package struct StartQuestion: Equatable, Sendable {
     package init(
         own: HostClaim,
         peer: HostClaim?,
+        notAskedPasses: Bool? = nil,
         fenced: Bool = false,
         abandonsImage: Bool = false,
         upSince: TimeSpan,
@@ -44,6 +50,7 @@ package struct StartQuestion: Equatable, Sendable {
     ) {
         self.own = own
         self.peer = peer
+        self.notAskedPasses = notAskedPasses
         self.fenced = fenced
         self.abandonsImage = abandonsImage
         self.upSince = upSince
@@ -54,7 +61,10 @@ package struct StartQuestion: Equatable, Sendable {
     package var decision: StartDecision {
         if own.holding == .image { return .imageHere }
         guard let peer else {
-            guard fenced else { return own.runs == nil ? .notHere : .peerSilent }
+            guard fenced else {
+                if own.runs == nil { return .notHere }
+                return notAskedPasses.map { .peerNotAsked(passes: $0) } ?? .peerSilent
+            }
             // It may come back with its image: by then that must not look like the newest there can be.
             return whenImageIsDistrusted(next(own.highest))
         }

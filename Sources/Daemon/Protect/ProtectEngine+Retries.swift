@@ -97,4 +97,13 @@ extension ProtectEngine {
         }
         output.close()
     }
+
+    /// Writes down what the standby's host is called. Where that fails, whatever is written next has it too.
+    func note(_ welcome: Welcome) {
+        do {
+            try records.note(standbyHost: welcome.host)
+        } catch {
+            log.error("cannot write down that the standby's host is \(welcome.host): \(error)")
+        }
+    }
 }

@@ -204,6 +204,7 @@ package final class ProtectEngine: @unchecked Sendable {
                         dropConnection()
                     } else if session == machine.session || session == 0 {
                         link.heard(at: now)
+                        if case .welcome(let welcome) = message { note(welcome) }
                         dispatch(.received(message))
                     } else {
                         strange = true

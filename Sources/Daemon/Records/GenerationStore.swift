@@ -14,6 +14,8 @@ package final class GenerationStore: Sendable {
     private let link: LinkMode?
     /// How an earlier protection reached its standby.
     private let earlierLink = Mutex(LinkMode?.none)
+    /// What the host of our standby is called, and of an earlier protection's.
+    private let hosts = Mutex((own: String?.none, earlier: String?.none))
     /// What the next write records.
     private let kept: Mutex<PrimaryFacts>
 
@@ -42,6 +44,7 @@ package final class GenerationStore: Sendable {
         let primary = try PrimaryRecord.load(from: primaryPath)
         let standby = try StandbyRecord.load(from: standbyPath)
         earlierLink.withLock { $0 = primary?.link }
+        hosts.withLock { $0 = (primary?.peer == peer ? primary?.standbyHost : nil, primary?.standbyHost) }
         let (facts, start) = PrimaryFacts.beginning(
             after: primary.flatMap { $0.uuid == uuid ? PrimaryFacts($0) : nil },
             standbyGeneration: standby.flatMap { $0.uuid == uuid ? $0.generation : nil },
@@ -62,6 +65,12 @@ package final class GenerationStore: Sendable {
     /// This copy may not run any more: a standby runs `generation`. Stays until the guest's output passes freely again.
     package func storeOutdated(by generation: UInt64) throws { try write { $0.outdatedBy = generation } }
 
+    /// Writes down, once, what the standby's host is called: only its claim counts when the guest is to be started anew.
+    package func note(standbyHost host: String) throws {
+        guard hosts.withLock({ exchange(&$0.own, with: host) }) != host else { return }
+        try write { _ in }
+    }
+
     /// What is true stays changed where the write fails: the next one makes up for it.
     private func write(_ change: (inout PrimaryFacts) -> Void) throws {
         try kept.withLock { kept in
@@ -76,6 +85,7 @@ package final class GenerationStore: Sendable {
             record.aloneAfter = kept.aloneAfter
             record.outdatedBy = kept.outdatedBy
             record.link = kept.standby == peer ? link : earlierLink.withLock { $0 }
+            record.standbyHost = hosts.withLock { kept.standby == peer ? $0.own : $0.earlier }
             try record.store(at: primaryPath)
         }
     }

@@ -15,6 +15,8 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package var peer: String?
     /// How connections to that standby are protected; nil in an older remusd's record.
     package var link: LinkMode?
+    /// The name of that standby's host, as its welcome said; nil before the first one, and in an older remusd's record.
+    package var standbyHost: String?
     /// The longest alone-after that an image of the guest may trust, in milliseconds; nil in an older remusd's record.
     package var aloneAfterMs: UInt64?
     /// The generation at which the guest was found active elsewhere: this copy may not run any more. Nil while it may.
@@ -43,6 +45,7 @@ package struct PrimaryRecord: DurableRecord, Equatable {
 
     package enum CodingKeys: String, CodingKey {
         case schema, guest, uuid, generation, session, peer, link
+        case standbyHost = "standby_host"
         case aloneAfterMs = "alone_after_ms"
         case outdatedBy = "outdated_by"
         case updatedAt = "updated_at"

@@ -74,7 +74,7 @@ package struct BootGuard: Sendable {
                 }
                 let mayChange: Bool =
                     switch answer.decision {
-                    case .peerSilent, .tooSoon: true
+                    case .peerSilent, .peerNotAsked(passes: true), .tooSoon: true
                     default: false
                     }
                 guard mayChange, Clock.monotonic < deadline else { return entry(false, answer.text) }

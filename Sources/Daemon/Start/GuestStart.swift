@@ -40,11 +40,19 @@ package struct GuestStart: Sendable {
     private var uuid: String { primary?.uuid ?? standby?.uuid ?? "" }
     private var aloneAfter: TimeSpan { primary?.aloneAfter ?? ProtectSettings().aloneAfter }
 
+    /// The other host's name, as the newer of the two records has it; nil if none does.
+    private var otherHost: String? {
+        let standby = standby.flatMap { $0.uuid == uuid ? $0 : nil }
+        let names = [primary?.standbyHost, standby?.primaryHost]
+        let isPrimaryNewer = (primary?.generation ?? 0) > (standby?.generation ?? 0)
+        return (isPrimaryNewer ? names : names.reversed()).compactMap { $0 }.first
+    }
+
     /// What the other host may be called.
     private func namesOfPeer(_ order: Order) -> [String] {
         let address = order.peer?.description ?? primary?.peer
         let host = address.flatMap { SocketAddress($0)?.host }
-        return [address, host, standby?.primaryHost].compactMap { $0 }
+        return [address, host, otherHost].compactMap { $0 }
     }
 
     /// Asks whoever has to be asked, and decides. Changes nothing.
@@ -53,18 +61,22 @@ package struct GuestStart: Sendable {
         if holdsImage { own.holding = .image }
         let peer = order.peer ?? primary?.peer.flatMap { SocketAddress($0) }
         var claim: HostClaim?
-        var silence = "its address is not on record: name it with --peer ADDR:PORT"
+        var reason = "its address is not on record: name it with --peer ADDR:PORT"
+        var failure = PeerInquiry.Failure.other(passes: false)
         if let peer, let uuid = GuestUUID(uuid) {
             do {
                 let recorded = primary?.peer == peer.description ? primary?.link : nil
                 let link = order.link ?? recorded ?? LinkMode(for: peer)
-                claim = try PeerInquiry.ask(
-                    Inquiry(name: name.text, uuid: uuid),
-                    at: peer,
-                    security: try link.security(paths, guest: name.text)
-                )
+                let security = try link.security(paths, guest: name.text)
+                let inquiry = Inquiry(name: name.text, uuid: uuid)
+                do {
+                    claim = try PeerInquiry.ask(inquiry, at: peer, security: security, host: otherHost)
+                } catch {
+                    failure = PeerInquiry.failure(error)
+                    throw error
+                }
             } catch {
-                silence = "\(error)"
+                reason = "\(error)"
             }
         }
         let names = namesOfPeer(order)
@@ -76,6 +88,7 @@ package struct GuestStart: Sendable {
         let question = StartQuestion(
             own: own,
             peer: claim,
+            notAskedPasses: failure.passes,
             fenced: order.confirmFenced != nil,
             abandonsImage: order.abandonsImage,
             upSince: TimeSpan(nanoseconds: Clock.boot),
@@ -83,7 +96,7 @@ package struct GuestStart: Sendable {
         )
         return Answer(
             decision: question.decision,
-            text: text(question.decision, silence, names.last ?? "HOST")
+            text: text(question.decision, reason, names.last ?? "HOST")
         )
     }
 
@@ -105,7 +118,7 @@ package struct GuestStart: Sendable {
         try record.store(at: paths.primaryRecord(name))
     }
 
-    private func text(_ decision: StartDecision, _ silence: String, _ peer: String) -> String {
+    private func text(_ decision: StartDecision, _ reason: String, _ peer: String) -> String {
         switch decision {
         case .start(let generation): "it ran here last; it may be started anew, as generation \(generation)"
         case .activeElsewhere(let generation):
@@ -119,7 +132,8 @@ package struct GuestStart: Sendable {
             "the other host keeps its image, of generation \(generation): 'remusd activate \(name)' there loses less; "
                 + "to give that up, add --abandon-image"
         case .peerSilent:
-            "the other host may run it and does not answer (\(silence)); if it is off, fence it and add --confirm-fenced \(peer)"
+            "the other host may run it and does not answer (\(reason)); if it is off, fence it and add --confirm-fenced \(peer)"
+        case .peerNotAsked: "the other host could not be asked whether it runs it: \(reason)"
         case .tooSoon(let span):
             "an image at the other host may be trusted for \(span.rounded) longer: try again then"
         }

@@ -22,8 +22,9 @@ struct StartCommand: ParsableCommand {
               15  xl cannot start it
               16  an image would be given up: see --abandon-image, or activate it
               64  the command line makes no sense
-              75  try again: an image may be trusted for a while longer
-              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record, cannot be used
+              75  try again: an image may be trusted for a while longer, or the other host is there and could not answer now
+              78  the other host could not be asked, or must not be believed: its address, the pairing, this host's key, TLS on
+                  one side only; or REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record, cannot be used
             """
     )
 
@@ -106,6 +107,7 @@ struct StartCommand: ParsableCommand {
         case .activeElsewhere, .splitBrain: 10
         case .notHere: 12
         case .peerSilent: 13
+        case .peerNotAsked(let passes): passes ? Exit.tryAgain : Exit.configuration
         case .imageHere, .imageThere: 16
         case .tooSoon: Exit.tryAgain
         }
