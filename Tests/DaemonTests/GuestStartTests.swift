@@ -211,16 +211,22 @@ import Transport
         #expect(try PrimaryRecord.load(from: herePaths.primaryRecord(name))?.peer == "10.0.0.2:7070")
     }
 
+    /// In place of xl: the name is all that a configuration says.
+    @Sendable private static func name(_ path: String) throws -> String {
+        let text = SmallFile.read(path) ?? ""
+        guard !text.isEmpty else { throw SystemError("read \(path)", code: EINVAL) }
+        return text
+    }
+
     /// What xendomains is shown: guests of nobody's, and those that ran here last.
     @Test func theBootGuardLinksWhatMayStart() throws {
         let auto = here.file("auto.xen")
         try SmallFile.makeDirectories(auto)
-        for file in ["db.cfg", "other.cfg"] { try here.write("name = 'x'", to: "auto.xen/\(file)") }
+        for guest in ["db", "other"] { try here.write(guest, to: "auto.xen/\(guest).cfg") }
         let shown = here.file("auto")
         func run() throws -> [BootGuard.Entry] {
-            try BootGuard(herePaths, from: auto, to: shown, saved: here.path) { _ in nil }.run(
-                patience: .milliseconds(0)
-            )
+            try BootGuard(herePaths, from: auto, to: shown, saved: here.path, nameOf: Self.name)
+                .run(patience: .milliseconds(0))
         }
         func links() -> [Bool] { ["db.cfg", "other.cfg"].map { access("\(shown)/\($0)", R_OK) == 0 } }
         try withStandby { address in
@@ -250,39 +256,67 @@ import Transport
         try primary(3, at: herePaths, peer: "127.0.0.1:9")
         try here.write("{", to: "primary-broken.json")
         for guest in ["db", "broken", "nobodys"] { try here.write(guest, to: "save/\(guest)") }
-        let entries = try BootGuard(herePaths, from: auto, to: here.file("auto"), saved: saved) { _ in nil }
-            .run(patience: .milliseconds(0))
+        let entries = try BootGuard(
+            herePaths,
+            from: auto,
+            to: here.file("auto"),
+            saved: saved,
+            nameOf: Self.name
+        )
+        .run(patience: .milliseconds(0))
         #expect(entries.isEmpty)
         #expect(SmallFile.names(in: saved).sorted() == ["held-by-remusd", "nobodys"])
         #expect(SmallFile.names(in: saved + "/held-by-remusd").sorted() == ["broken", "db"])
     }
 
+    /// Whatever fails after it: xendomains may be started all the same.
+    @Test func whatWasSavedIsHeldFirst() throws {
+        let saved = here.file("save"), blocked = here.file("file/auto")
+        try SmallFile.makeDirectories(saved + "/folder")
+        try here.write("", to: "file")
+        try primary(3, at: herePaths, peer: nil)
+        for guest in ["db", "nobodys"] { try here.write(guest, to: "save/\(guest)") }
+        #expect(throws: SystemError.self) {
+            try BootGuard(herePaths, from: here.file("none"), to: blocked, saved: saved, nameOf: Self.name)
+                .run(patience: .milliseconds(0))
+        }
+        #expect(SmallFile.names(in: saved).sorted() == ["folder", "held-by-remusd", "nobodys"])
+        // Without the records everything may be known.
+        let ended = try Program(directory: here).run("boot-guard", "--saved", saved, runtime: blocked)
+        #expect(ended.exitCode == 78)
+        #expect(SmallFile.names(in: saved).sorted() == ["folder", "held-by-remusd"])
+        #expect(SmallFile.names(in: saved + "/held-by-remusd").sorted() == ["db", "nobodys"])
+    }
+
     @Test func aFileThatNamesNoGuestStopsNobody() throws {
         try SmallFile.makeDirectories(here.file("auto.xen"))
-        for file in ["a guest.cfg", "other.cfg"] { try here.write("", to: "auto.xen/\(file)") }
+        for guest in ["a guest", "other"] { try here.write(guest, to: "auto.xen/\(guest).cfg") }
+        // It may be of any guest, whatever the file is called.
+        try here.write("", to: "auto.xen/nobodys.cfg")
         let entries = try BootGuard(
             herePaths,
             from: here.file("auto.xen"),
             to: here.file("auto"),
-            saved: here.file("save")
-        ) { _ in nil }
+            saved: here.file("save"),
+            nameOf: Self.name
+        )
         .run(patience: .milliseconds(0))
-        #expect(entries.map(\.starts) == [false, true])
-        #expect("\(entries[0].guest)" == "a guest")
+        #expect(entries.map(\.starts) == [false, false, true])
+        #expect(entries.map(\.guest) == ["a guest", "nobodys", "other"])
+        #expect(entries[1].reason.contains("xl cannot read it"))
     }
 
     @Test func aRecordThatCannotBeReadKeepsItFromBeingStarted() throws {
         try SmallFile.makeDirectories(here.file("auto.xen"))
-        try here.write("", to: "auto.xen/db.cfg")
+        try here.write("db", to: "auto.xen/db.cfg")
         try here.write("{", to: "primary-db.json")
         let shown = try BootGuard(
             herePaths,
             from: here.file("auto.xen"),
             to: here.file("auto"),
-            saved: here.path
-        ) {
-            _ in nil
-        }
+            saved: here.path,
+            nameOf: Self.name
+        )
         .run(patience: .milliseconds(0))
         #expect(shown.map(\.starts) == [false])
         #expect(shown[0].reason.contains("cannot be used"))

@@ -13,6 +13,8 @@ package struct BootGuard: Sendable {
         package var guest: String
         package var starts: Bool
         package var reason: String
+        /// What xendomains saved of it could not be moved away.
+        package var staysSaved = false
     }
 
     private let paths: Paths
@@ -22,15 +24,15 @@ package struct BootGuard: Sendable {
     private let target: String
     /// Where xendomains restores guests from, each a file of its name.
     private let saved: String
-    /// The name that a configuration gives its guest; nil if it cannot be told.
-    private let nameOf: @Sendable (String) -> String?
+    /// The name that a configuration gives its guest.
+    private let nameOf: @Sendable (String) throws -> String
 
     package init(
         _ paths: Paths,
         from source: String,
         to target: String,
         saved: String,
-        nameOf: @escaping @Sendable (String) -> String?
+        nameOf: @escaping @Sendable (String) throws -> String
     ) {
         self.paths = paths
         self.source = source
@@ -42,9 +44,10 @@ package struct BootGuard: Sendable {
     /// Links what may be started, once the other hosts were asked. One that is silent is asked again for `patience`.
     /// - Returns: what was saved and could not be held, and every configuration of the folder, in order of their names.
     package func run(patience: TimeSpan) throws -> [Entry] {
+        // First, whatever fails then.
+        var entries = Self.hold(SmallFile.names(in: saved).filter(mayBeKnown), of: saved)
         try SmallFile.makeDirectories(target)
         for file in SmallFile.names(in: target) where !file.hasPrefix(".") { unlink("\(target)/\(file)") }
-        var entries = holdSaved()
         let deadline = Clock.monotonic + patience.nanoseconds
         for file in SmallFile.names(in: source).filter({ !$0.hasPrefix(".") }).sorted() {
             let entry = judge(file, until: deadline)
@@ -58,7 +61,13 @@ package struct BootGuard: Sendable {
 
     private func judge(_ file: String, until deadline: UInt64) -> Entry {
         let stem = file.split(separator: ".").first.map(String.init) ?? file
-        let guest = nameOf("\(source)/\(file)") ?? stem
+        let guest: String
+        do {
+            guest = try nameOf("\(source)/\(file)")
+        } catch {
+            // It may be of any guest.
+            return Entry(file: file, guest: stem, starts: false, reason: "xl cannot read it: \(error)")
+        }
         func entry(_ starts: Bool, _ reason: String) -> Entry {
             Entry(file: file, guest: guest, starts: starts, reason: reason)
         }
@@ -86,10 +95,21 @@ package struct BootGuard: Sendable {
         }
     }
 
+    /// Holds all that xendomains saved: where the records cannot be reached, nobody can tell whose guests it is of.
+    /// - Returns: what could not be held.
+    package static func holdAll(saved: String) -> [Entry] {
+        let files = SmallFile.names(in: saved).filter { name in
+            var info = stat()
+            return !name.hasPrefix(".") && stat("\(saved)/\(name)", &info) == 0
+                && info.st_mode & S_IFMT == S_IFREG
+        }
+        return hold(files, of: saved)
+    }
+
     /// xendomains restores each file of its folder, whatever is to be started at boot, and no folder in it.
-    private func holdSaved() -> [Entry] {
+    private static func hold(_ files: [String], of saved: String) -> [Entry] {
         let held = "\(saved)/held-by-remusd"
-        return SmallFile.names(in: saved).filter(mayBeKnown).sorted().compactMap { file in
+        return files.sorted().compactMap { file in
             do throws(SystemError) {
                 try SmallFile.makeDirectories(held)
                 guard rename("\(saved)/\(file)", "\(held)/\(file)") == 0 else {
@@ -98,7 +118,7 @@ package struct BootGuard: Sendable {
                 return nil
             } catch {
                 let reason = "\(error): xendomains may restore what it saved of it; move that away by hand"
-                return Entry(file: file, guest: file, starts: false, reason: reason)
+                return Entry(file: file, guest: file, starts: false, reason: reason, staysSaved: true)
             }
         }
     }

@@ -63,9 +63,13 @@ package struct XlProgram: Sendable {
     func unpause(_ domid: UInt32) throws(XenError) { try order(["unpause", "\(domid)"]) }
     func destroy(_ domid: UInt32) throws(XenError) { try order(["destroy", "\(domid)"]) }
 
-    /// The name that the configuration of a file gives its guest; nil where xl cannot read it.
-    package func name(configuration path: String) -> String? {
-        (try? read(configuration: path)).flatMap { DomainConfiguration(json: $0)?.name }
+    /// The name that the configuration of a file gives its guest.
+    /// - Throws: where xl cannot read it.
+    package func name(configuration path: String) throws(XenError) -> String {
+        guard let name = DomainConfiguration(json: try read(configuration: path))?.name else {
+            throw XenError("xl does not say which guest \(path) is of")
+        }
+        return name
     }
 
     /// Makes the guest of a configuration anew, and lets it run.

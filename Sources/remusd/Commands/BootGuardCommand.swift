@@ -10,8 +10,8 @@ struct BootGuardCommand: ParsableCommand {
         commandName: "boot-guard",
         abstract: "At boot, let xendomains start only those guests that run nowhere else.",
         discussion: """
-            To be run after 'remusd standby' has started and before xendomains, which is to have XENDOMAINS_AUTO set to \
-            /run/remusd/auto. Links into that folder each configuration of /etc/xen/auto whose guest remusd does not know, \
+            To be run after 'remusd standby' has started and before xendomains, which is to require it (systemd's Requires= and \
+            After=) and to have XENDOMAINS_AUTO set to /run/remusd/auto. Links into that folder each configuration of /etc/xen/auto whose guest remusd does not know, \
             or whose guest ran here last, as the other host's standby confirms. What xendomains saved of a guest that remusd \
             knows is moved into the folder held-by-remusd: it is older than what clients saw since. One line a guest says what was decided; \
             'remusd start NAME' starts one that was held back.
@@ -19,7 +19,8 @@ struct BootGuardCommand: ParsableCommand {
             EXIT CODES
               0   done, whatever was held back
               64  the command line makes no sense
-              78  a folder cannot be used: xendomains then starts nothing
+              78  a folder or this host's records cannot be used, or what was saved cannot be moved: xendomains must not be
+                  started then. Without the records, all that was saved is moved away first
             """
     )
 
@@ -43,16 +44,31 @@ struct BootGuardCommand: ParsableCommand {
     var patience: TimeSpan = .seconds(60)
 
     func run() throws {
-        let paths = try Console.paths(creating: true)
-        let guardian = BootGuard(paths, from: from, to: to ?? "\(paths.runtime)/auto", saved: saved) { file in
-            XlProgram().name(configuration: file)
-        }
+        let paths: Paths
         do {
-            for entry in try guardian.run(patience: patience) {
-                Console.put("\(entry.guest): \(entry.starts ? "starts" : "NOT STARTED"): \(entry.reason)\n")
-            }
+            paths = try Console.paths(creating: true)
+        } catch {
+            show(BootGuard.holdAll(saved: saved))
+            throw error
+        }
+        let guardian = BootGuard(paths, from: from, to: to ?? "\(paths.runtime)/auto", saved: saved) { file in
+            try XlProgram().name(configuration: file)
+        }
+        let entries: [BootGuard.Entry]
+        do {
+            entries = try guardian.run(patience: patience)
         } catch {
             throw Console.failure("\(error)", code: Exit.configuration)
+        }
+        show(entries)
+        if entries.contains(where: \.staysSaved) {
+            throw Console.failure("something saved stays in \(saved)", code: Exit.configuration)
+        }
+    }
+
+    private func show(_ entries: [BootGuard.Entry]) {
+        for entry in entries {
+            Console.put("\(entry.guest): \(entry.starts ? "starts" : "NOT STARTED"): \(entry.reason)\n")
         }
     }
 }
