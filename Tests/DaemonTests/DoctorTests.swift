@@ -1,7 +1,10 @@
-import Daemon
+import Checkpoint
 import Glibc
 import SystemSupport
 import Testing
+import XenHost
+
+@testable import Daemon
 
 @Suite struct DoctorTests {
     private let directory: TemporaryDirectory
@@ -17,6 +20,8 @@ import Testing
         host.modules = directory.path
         host.loadedModules = directory.file("loaded")
         host.capabilities = directory.file("capabilities")
+        // In place of xl: the name is all that a configuration says.
+        host.nameOf = { SmallFile.read($0) ?? "" }
     }
 
     private func examine(fixing: Bool = false) -> DoctorReport {
@@ -86,15 +91,60 @@ import Testing
         try paths.create()
         let record = PrimaryRecord(guest: "web1", uuid: "u", generation: 1, session: nil, peer: nil)
         try record.store(at: paths.primaryRecord(try GuestName("web1")))
-        try directory.write("# a guest\nname = 'other'\n", to: "auto/other.cfg")
+        try directory.write("other", to: "auto/other.cfg")
         #expect(findings("autostart").map(\.level) == [.ok])
-        try directory.write("type=\"pvh\"\nname  =  \"web1\"  # it\n", to: "auto/web.cfg")
+        try directory.write("web1", to: "auto/web.cfg")
         let found = findings("autostart")
         #expect(found.map(\.level) == [.warn])
         #expect(found.first?.message.contains("auto/web.cfg") == true)
         // The boot guard's folder instead.
-        try directory.write("#XENDOMAINS_AUTO=/x\n  XENDOMAINS_AUTO=\"/run/remusd/auto\"\n", to: "xendomains")
+        for end in ["", "/"] {
+            let text = "#XENDOMAINS_AUTO=/x\n  XENDOMAINS_AUTO=\"\(paths.runtime)/auto\(end)\"\n"
+            try directory.write(text, to: "xendomains")
+            #expect(findings("autostart").map(\.level) == [.ok])
+        }
+        // Any other folder is looked into.
+        try directory.write("XENDOMAINS_AUTO=\(directory.file("mine"))\n", to: "xendomains")
         #expect(findings("autostart").map(\.level) == [.ok])
+        try SmallFile.makeDirectories(directory.file("mine"))
+        try directory.write("web1", to: "mine/1.cfg")
+        #expect(findings("autostart").map(\.level) == [.warn])
+    }
+
+    /// A guest of Xen's, known, in a state, beside what the processes say; nobody has the right to suspend it.
+    private func found(_ state: LifeState, _ statuses: [GuestStatus], name: String = "web1") throws
+        -> [DoctorFinding]
+    {
+        let uuid = try #require(GuestUUID(StatusTextTests.primary.uuid))
+        try paths.create()
+        try PrimaryRecord(guest: "web1", uuid: "\(uuid)", generation: 1, session: nil, peer: nil)
+            .store(at: paths.primaryRecord(try GuestName("web1")))
+        return Doctor(paths: paths, host: host)
+            .guests(
+                StatusReport(statuses: statuses),
+                among: [Domain(id: 5, uuid: uuid, state: state), Domain(id: 6, uuid: uuid, state: .gone)]
+            ) { FoundGuest(domain: $0.id, uuid: $0.uuid, name: name) }
+            .map(\.finding)
+    }
+
+    @Test func onlyWhatADeadProtectLeftIsLetRun() throws {
+        var dead = StatusTextTests.primary
+        dead.state = .dead
+        let mine = try found(.suspended, [dead])
+        #expect(mine.map(\.level) == [.fail] && mine[0].fix != nil)
+        #expect(try found(.running, [dead]).map(\.level) == [.fail])
+        // xl save and xl migrate suspend a guest too, and let it run themselves.
+        let other = try found(.suspended, [])
+        #expect(other.map(\.level) == [.warn] && other[0].fix == nil)
+    }
+
+    @Test func whatIsNotTheDeadProtectsGuestAnyMoreIsNoFailure() throws {
+        var dead = StatusTextTests.primary
+        dead.state = .dead
+        #expect(try found(.paused, [dead], name: "web1--incoming").map(\.level) == [.ok])
+        // The guest was activated here since: it is another copy.
+        dead.isSucceededHere = true
+        #expect(try found(.running, [dead]).map(\.level) == [.ok])
     }
 
     @Test func aKernelWithoutListsOfItsModulesSaysNothing() throws {

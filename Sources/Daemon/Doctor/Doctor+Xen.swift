@@ -76,7 +76,7 @@ extension Doctor {
                         .fail,
                         "\(device.name) is left of \(device.interface), which is gone; it holds \(device.heldPackets) packets",
                         fix: "removes it"
-                    ) { _ = try PlugSurvey.removeOrphans { living?.contains($0) ?? true } }
+                    ) { _ = try OutputKeeping.removeOrphans() }
                 )
             } else if device.isRedirected, let guest = unowned(device.domain) {
                 found.append(
@@ -107,35 +107,47 @@ extension Doctor {
     /// Whether nobody has the right to suspend the guest. It is taken for a moment, to see.
     private func isUnowned(_ guest: FoundGuest) -> Bool { (try? GuestLock.take(guest)) != nil }
 
-    /// Guests that are suspended, or whose protect died, with nobody to put them right. Xen does not say whether it records a domain's
+    /// Guests whose protect died, with nobody to put them right, and others that are suspended: `xl save` and `xl migrate` do that, and
+    /// let them run themselves. Xen does not say whether it records a domain's
     /// writes: where it may, that is what `--fix` ends.
     func guests(_ report: StatusReport?) -> [Examined] {
-        let check = "guests"
         guard host.isXen else { return [] }
-        let domains: [Domain]
         do throws(GuestError) {
-            domains = try Hypervisor(for: "host").domains()
-        } catch {
-            return [Examined(check, .fail, "Xen's domains cannot be listed: \(error.reason)")]
-        }
-        let known = knownGuests()
-        let dead = Set(
-            (report?.statuses ?? []).filter { $0.role == .primary && $0.state == .dead }.map {
-                $0.uuid.lowercased()
+            return guests(report, among: try Hypervisor(for: "host").domains()) { domain in
+                guard let guest = try? GuestFinder.find("\(domain.id)"), isUnowned(guest) else { return nil }
+                return guest
             }
-        )
+        } catch {
+            return [Examined("guests", .fail, "Xen's domains cannot be listed: \(error.reason)")]
+        }
+    }
+
+    /// The same among `domains`.
+    /// - Parameter unowned: the guest of a domain, if nobody has the right to suspend it.
+    func guests(
+        _ report: StatusReport?,
+        among domains: [Domain],
+        unowned: (Domain) -> FoundGuest?
+    ) -> [Examined] {
+        let check = "guests"
+        // One whose guest was activated here since left none of it behind.
+        let dead = (report?.statuses ?? []).filter {
+            $0.role == .primary && $0.state == .dead && $0.isSucceededHere != true
+        }
+        let left = Set(dead.map { $0.uuid.lowercased() })
         var found: [Examined] = []
         for domain in domains where domain.state != .gone {
-            let uuid = domain.uuid.description.lowercased()
-            guard domain.state == .suspended || dead.contains(uuid),
-                let guest = try? GuestFinder.find("\(domain.id)"), isUnowned(guest)
+            let isLeft = left.contains(domain.uuid.description.lowercased())
+            // NAME--incoming is a guest that runs elsewhere still, as with xl: paused, and a helper's.
+            guard domain.state == .suspended || isLeft, let guest = unowned(domain),
+                !guest.name.hasSuffix("--incoming")
             else { continue }
-            guard known[uuid] != nil else {
+            guard isLeft else {
                 found.append(
                     Examined(
                         check,
                         .warn,
-                        "\(guest.name) is suspended, and not by remusd: by xl save, or a migration?"
+                        "\(guest.name) is suspended, and no remusd protect that died left it so: by xl save, or a migration?"
                     )
                 )
                 continue
@@ -158,18 +170,17 @@ extension Doctor {
     /// xendomains starts what is in its folder at each boot, whatever the other host does meanwhile.
     func autostart() -> [Examined] {
         let check = "autostart"
-        if let folder = autostartFolder, folder != host.autostart {
+        let folder = autostartFolder ?? host.autostart
+        guard Self.path(folder) != Self.path("\(paths.runtime)/auto") else {
             return [
                 Examined(check, .ok, "xendomains starts what is in \(folder), which remusd boot-guard fills")
             ]
         }
         let names = Set(knownGuests().values)
         var found: [Examined] = []
-        for file in SmallFile.names(in: host.autostart).filter({ !$0.hasPrefix(".") }).sorted() {
-            let path = "\(host.autostart)/\(file)"
-            guard let guest = guestName(of: SmallFile.read(path) ?? ""), names.contains(guest) else {
-                continue
-            }
+        for file in SmallFile.names(in: folder).filter({ !$0.hasPrefix(".") }).sorted() {
+            let path = "\(folder)/\(file)"
+            guard let guest = try? host.nameOf(path), names.contains(guest) else { continue }
             found.append(
                 Examined(
                     check,
@@ -179,7 +190,7 @@ extension Doctor {
             )
         }
         return found.isEmpty
-            ? [Examined(check, .ok, "no guest that remusd knows is in \(host.autostart)")] : found
+            ? [Examined(check, .ok, "no guest that remusd knows is in \(folder)")] : found
     }
 
     /// `XENDOMAINS_AUTO=/run/remusd/auto` of a file of shell assignments; the last one counts.
@@ -192,15 +203,6 @@ extension Doctor {
         .last
     }
 
-    /// `name = "web1"` of an xl configuration (xl.cfg(5)).
-    private func guestName(of config: String) -> String? {
-        for line in config.split(separator: "\n") {
-            let parts = line.split(separator: "=", maxSplits: 1)
-            guard parts.count == 2, parts[0].filter({ !$0.isWhitespace }) == "name" else { continue }
-            let value = parts[1].drop { $0.isWhitespace }
-            guard let quote = value.first, quote == "\"" || quote == "'" else { continue }
-            return String(value.dropFirst().prefix { $0 != quote })
-        }
-        return nil
-    }
+    /// Without slashes that mean nothing.
+    private static func path(_ text: String) -> [Substring] { text.split(separator: "/") }
 }

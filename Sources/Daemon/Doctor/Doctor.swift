@@ -64,6 +64,10 @@ package struct DoctorHost: Sendable {
     package var modules: String?
     /// Says `control_d` in Xen's control domain.
     package var capabilities = "/proc/xen/capabilities"
+    /// The name that an xl configuration gives its guest.
+    package var nameOf: @Sendable (_ path: String) throws -> String = {
+        try XlProgram().name(configuration: $0)
+    }
 
     package init() {}
 

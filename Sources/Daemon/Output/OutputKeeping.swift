@@ -60,7 +60,7 @@ package enum OutputKeeping {
                 }
             }
             if isGone, since.isEmpty {
-                for name in removeOrphans() { log.notice("removed \(name)") }
+                for name in (try? removeOrphans()) ?? [] { log.notice("removed \(name)") }
                 return
             }
         }
@@ -82,7 +82,7 @@ package enum OutputKeeping {
     static func drop(_ guest: FoundGuest) {
         guard !isAlive(guest) else { return }
         _ = try? PlugSurvey.silence(domain: guest.domain) { _ in true }
-        _ = removeOrphans()
+        _ = try? removeOrphans()
     }
 
     /// Whether a domain of the guest's number is there and not dying; where Xen does not say, it is.
@@ -97,9 +97,9 @@ package enum OutputKeeping {
     }
 
     /// Removes the devices of interfaces and of domains that are gone. Nothing of a guest that lives is touched.
-    /// - Returns: their names; none where the kernel refuses.
-    package static func removeOrphans() -> [String] {
-        let living = living()
-        return (try? PlugSurvey.removeOrphans { living?.contains($0) ?? true }) ?? []
+    /// - Returns: their names.
+    package static func removeOrphans() throws(NetlinkError) -> [String] {
+        // Xen is asked after the kernel: whatever has a device by then is in its answer.
+        try PlugSurvey.removeOrphans { living()?.contains($0) ?? true }
     }
 }

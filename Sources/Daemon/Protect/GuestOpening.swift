@@ -60,7 +60,7 @@ struct OpenedGuest {
                 }
             engine = options.engine
             caveats = disks.map { "NOT PROTECTED: disk \($0), which nobody replicates" }
-            for name in OutputKeeping.removeOrphans() {
+            for name in (try? OutputKeeping.removeOrphans()) ?? [] {
                 warnings.append("removed \(name), which held the output of a guest that is gone")
             }
             output = try XenOutput(found, devices.cards, interval: options.settings.interval)
