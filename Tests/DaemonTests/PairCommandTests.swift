@@ -60,4 +60,11 @@ import Testing
             #expect(list.contains("guests web1") == (agreed && host === beta))
         }
     }
+
+    /// Nobody said no: a script may try again.
+    @Test func whoeverSaysNothingIsNotANo() throws {
+        let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+        let address = try TCP.localAddress(of: listener)
+        #expect(exitCode(try pair(alpha, "--to", "\(address)", answer: "y")) == 69)
+    }
 }

@@ -42,6 +42,34 @@ import Transport
         #expect(book.records().records == [last])
     }
 
+    /// A host that was renamed keeps its key: the old name's record would be found first.
+    @Test func aKeyIsOfOneHost() throws {
+        let (old, renamed, other) = (try HostName("alpha"), try HostName("beta"), try HostName("gamma"))
+        try book.store(PeerRecord(host: old, pin: pin("1"), guests: [GuestName("web1")]), old)
+        try book.store(PeerRecord(host: other, pin: pin("2")), other)
+        let kept = try book.remember(renamed, pin("1"), limits: PairingLimits())
+        #expect(try book.verdict(on: pin("1")) == .known(host: "beta"))
+        #expect(book.records().records.map(\.host) == ["beta", "gamma"])
+        // What it may do stays as it was, here too.
+        #expect(kept.new.guests == ["web1"])
+    }
+
+    /// What it allowed cannot be read any more, and must not become everything by itself.
+    @Test func overABrokenRecordTheGuestsMustBeSaid() throws {
+        try SmallFile.makeDirectories(paths.peers)
+        try directory.write("{", to: "peers/alpha.json")
+        let alpha = try HostName("alpha")
+        var limits = PairingLimits()
+        #expect(throws: PairingError.self) { try book.remember(alpha, pin("1"), limits: limits) }
+        #expect(SmallFile.read(paths.peerRecord(alpha)) == "{")
+        limits.guests = [try GuestName("web1")]
+        #expect(try book.remember(alpha, pin("1"), limits: limits).new.guests == ["web1"])
+        try directory.write("{", to: "peers/alpha.json")
+        limits = PairingLimits()
+        limits.allGuests = true
+        #expect(try book.remember(alpha, pin("1"), limits: limits).new.guests == nil)
+    }
+
     @Test func whatIsNotAllowedIsSaid() throws {
         let alpha = try HostName("alpha")
         try book.store(

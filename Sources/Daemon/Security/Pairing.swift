@@ -7,7 +7,13 @@ import Transport
 /// A pairing that cannot be.
 package struct PairingError: Error, Equatable, Sendable, CustomStringConvertible {
     package let description: String
-    init(_ description: String) { self.description = description }
+    /// The other side was waited for in vain.
+    package let isTimeout: Bool
+
+    init(_ description: String, isTimeout: Bool = false) {
+        self.description = description
+        self.isTimeout = isTimeout
+    }
 }
 
 /// Two hosts get to know each other's keys, over a connection that nobody vouches for: TLS in which each side takes
@@ -126,32 +132,50 @@ package final class Pairing {
 
     private static func wait(_ channel: any ByteChannel, writable: Bool, _ deadline: UInt64) throws {
         let now = Clock.monotonic
-        guard now < deadline else { throw PairingError("the other side takes too long") }
+        guard now < deadline else { throw PairingError("the other side takes too long", isTimeout: true) }
         let left = Int32(min(1_000_000, (deadline - now + 999_999) / 1_000_000))
         _ = Poll.wait(channel.socket.raw, readable: !writable, writable: writable, milliseconds: left)
     }
 }
 
 extension PeerBook {
-    /// Keeps a host whose pin somebody vouches for; limits that are not given stay as they were.
-    /// - Returns: the record that was there, and the one that is now.
+    /// The record of a host that is to be paired again, nil if there is none. One that cannot be used is replaced.
+    /// - Throws: `PairingError` where that would lift limits that nobody can read any more.
+    package func known(_ host: HostName, limits: PairingLimits) throws(PairingError) -> PeerRecord? {
+        do throws(PeerRecordError) {
+            return try record(of: host)
+        } catch {
+            guard limits.guests != nil || limits.allGuests else {
+                throw PairingError(
+                    "the record \(error.path) cannot be used (\(error.reason)), and what \(host) may replicate was in it: "
+                        + "say --guest or --all-guests"
+                )
+            }
+            return nil
+        }
+    }
+
+    /// Keeps a host whose pin somebody vouches for; limits that are not given stay as they were. A key is of one host: another
+    /// that was known by it is the same under its old name, and forgotten.
+    /// - Returns: the record that was there, the one that is now, and the hosts that were forgotten.
     @discardableResult
     package func remember(
         _ host: HostName,
         _ pin: KeyPin,
         limits: PairingLimits
-    ) throws -> (old: PeerRecord?, new: PeerRecord) {
-        // One that cannot be used is replaced: that is how it is mended.
-        let old = try? record(of: host)
+    ) throws -> (old: PeerRecord?, new: PeerRecord, forgotten: [HostName]) {
+        let old = try known(host, limits: limits)
+        let others = records().records.filter { $0.host != host.text && KeyPin($0.pin) == pin }
+        let before = old ?? others.first
         var new = PeerRecord(host: host, pin: pin)
-        new.guests = limits.allGuests ? nil : limits.guests.map { $0.map(\.text).sorted() } ?? old?.guests
-        new.notAfter = limits.forever ? nil : limits.notAfter ?? old?.notAfter
-        if var same = old {
-            same.updatedAt = new.updatedAt
-            if same == new { return (old, same) }
-        }
-        try store(new, host)
-        return (old, new)
+        new.guests = limits.allGuests ? nil : limits.guests.map { $0.map(\.text).sorted() } ?? before?.guests
+        new.notAfter = limits.forever ? nil : limits.notAfter ?? before?.notAfter
+        var same = old
+        same?.updatedAt = new.updatedAt
+        if same != new { try store(new, host) }
+        let forgotten = try others.map { try HostName($0.host) }
+        for other in forgotten { try forget(other) }
+        return (old, new, forgotten)
     }
 }
 

@@ -53,7 +53,7 @@ package struct PeerRecordError: Error, Equatable, Sendable, CustomStringConverti
     package let reason: String
 
     package var description: String {
-        "the record \(path) cannot be used: \(reason). That host is refused until it is paired again: 'remusd pair'"
+        "the record \(path) cannot be used: \(reason). That host is refused until it is paired again: 'remusd pair', with --guest or --all-guests"
     }
 }
 

@@ -26,11 +26,12 @@ struct PairCommand: ParsableCommand {
 
             EXIT CODES
               0   paired
-              1   the codes differ, or somebody said no
+              1   the codes differ, somebody said no, or whoever answered is no 'remusd pair'
               64  the command line makes no sense
               69  nobody came, or answered, within --timeout
-              73  the address cannot be listened on
-              78  REMUSD_STATE_DIR, or this host's key in it, cannot be used
+              73  the address cannot be listened on, or nobody be let in there
+              78  REMUSD_STATE_DIR, or this host's key in it, cannot be used; or the record of the host that answered, which
+                  then needs --guest or --all-guests
             """,
         subcommands: [PairListCommand.self, PairPinCommand.self, PairForgetCommand.self]
     )
@@ -71,7 +72,13 @@ struct PairCommand: ParsableCommand {
             }
         guard let pairing else { return }
         Console.put("host  \(pairing.host)\nkey   \(pairing.pin)\ncode  \(pairing.code)\n")
-        if let known = try? PeerBook(paths).record(of: pairing.host), known.pin != pairing.pin.description {
+        let known: PeerRecord?
+        do {
+            known = try PeerBook(paths).known(pairing.host, limits: limits)
+        } catch {
+            throw Console.failure("not paired: \(error)", code: Exit.configuration)
+        }
+        if let known, known.pin != pairing.pin.description {
             Console.put(
                 "NOTE: \(pairing.host) was known by another key, which this one replaces: \(known.pin)\n"
             )
@@ -82,7 +89,10 @@ struct PairCommand: ParsableCommand {
         do {
             agreed = try pairing.settle(accepted: answer == "y" || answer == "yes")
         } catch {
-            throw Console.failure("not paired: \(pairing.host) gave no answer (\(error))", code: 1)
+            throw Console.failure(
+                "not paired: \(pairing.host) gave no answer (\(error))",
+                code: Self.code(error)
+            )
         }
         guard agreed else { throw Console.failure("not paired: somebody said no", code: 1) }
         try PairKey.keep(pairing.host, pairing.pin, limits, paths)
@@ -109,9 +119,14 @@ struct PairCommand: ParsableCommand {
             do {
                 return try Pairing(over: socket, key: key, ownHost: own, connecting: true)
             } catch {
-                throw Console.failure("not paired: \(error)", code: 1)
+                throw Console.failure("not paired: \(error)", code: Self.code(error))
             }
         }
+    }
+
+    /// The exit code of a pairing that failed.
+    private static func code(_ error: any Error) -> Int32 {
+        (error as? PairingError)?.isTimeout == true ? Exit.unavailable : 1
     }
 
     /// Takes the first that speaks like a `remusd pair`; who that is, the code tells.
@@ -134,7 +149,13 @@ struct PairCommand: ParsableCommand {
         let refusals = RefusalLog(Logger(label: "pair"))
         while Clock.monotonic < deadline {
             _ = Poll.wait(listener.raw, milliseconds: 500)
-            guard let socket = try TCP.accept(listener) else { continue }
+            let accepted: Descriptor?
+            do {
+                accepted = try TCP.accept(listener)
+            } catch {
+                throw Console.failure("\(error)", code: Exit.cannotCreate)
+            }
+            guard let socket = accepted else { continue }
             let peer = (try? TCP.remoteAddress(of: socket).description) ?? "unknown"
             do {
                 return try Pairing(over: socket, key: key, ownHost: own, connecting: false)
@@ -159,10 +180,11 @@ enum PairKey {
 
     static func keep(_ host: HostName, _ pin: KeyPin, _ limits: PairingLimits, _ paths: Paths) throws {
         do {
-            let (old, new) = try PeerBook(paths).remember(host, pin, limits: limits)
+            let (old, new, forgotten) = try PeerBook(paths).remember(host, pin, limits: limits)
             let verb =
                 old == nil ? "paired with" : old?.pin == new.pin ? "still paired with" : "paired anew with"
             Console.put("\(verb) \(host): \(PairText.limits(new))\n")
+            for other in forgotten { Console.put("forgot \(other), which had this key too\n") }
         } catch {
             throw Console.failure("\(error)", code: Exit.configuration)
         }

@@ -49,7 +49,8 @@ struct PairPinCommand: ParsableCommand {
             EXIT CODES
               0   shown, or kept
               64  the command line makes no sense
-              78  REMUSD_STATE_DIR, or this host's key in it, cannot be used
+              78  REMUSD_STATE_DIR, or this host's key in it, cannot be used; or that host's record, which then needs --guest
+                  or --all-guests
             """
     )
 
