@@ -68,8 +68,13 @@ package enum SmallFile {
     package static func names(in folder: String) -> [String] {
         guard let handle = opendir(folder) else { return [] }
         defer { closedir(handle) }
+        return names(of: handle)
+    }
+
+    /// The same of a folder that is open (opendir(3)), from where it was read to.
+    package static func names(of folder: OpaquePointer) -> [String] {
         var found: [String] = []
-        while let entry = readdir(handle) {
+        while let entry = readdir(folder) {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }

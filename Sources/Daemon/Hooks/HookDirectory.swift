@@ -38,13 +38,7 @@ struct HookDirectory: Sendable {
             refuse("\(path) is not this user's or root's, or others may write to it: no hook in it is run")
             return []
         }
-        var names: [String] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !Self.isIgnored(name) { names.append(name) }
-        }
+        let names = SmallFile.names(of: handle).filter { !Self.isIgnored($0) }
         return names.sorted().map { "\(path)/\($0)" }.filter { file in
             guard let reason = reasonAgainst(file) else { return true }
             refuse("\(file) is no hook that is run: \(reason)")
