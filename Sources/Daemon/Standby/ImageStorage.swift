@@ -1,5 +1,6 @@
 import Checkpoint
 import Glibc
+import Synchronization
 import SystemSupport
 import XenHost
 
@@ -91,11 +92,7 @@ struct StoredImage {
     }
 
     /// Ends what is outside this process, without waiting for it.
-    func giveUp() {
-        guard let warm else { return }
-        let thread = try? WorkerThread("drop") { warm.drop() }
-        thread?.detach()
-    }
+    func giveUp() { warm?.giveUp() }
 
     /// One that a guardian kept; a sealed epoch is applied if need be.
     static func adopt(_ files: [Descriptor]) throws -> StoredImage {
@@ -121,5 +118,29 @@ struct StoredImage {
             lastEchoedBeat: image.lastEchoedBeat,
             unacknowledged: image.unacknowledged
         )
+    }
+}
+
+extension WarmGuest {
+    /// Ends the domain, without waiting for it.
+    func giveUp() {
+        let thread = try? WorkerThread("drop") { self.drop() }
+        thread?.detach()
+    }
+}
+
+/// The storage of one guest's images, to be counted by anybody at any time.
+final class ImageMemory: Sendable {
+    private let storages = Mutex<(ImageStorage?, ImageStorage?)>((nil, nil))
+
+    /// From now on these are the guest's.
+    func count(_ image: ImageStorage?, _ incoming: ImageStorage?) {
+        storages.withLock { $0 = (image, incoming) }
+    }
+
+    /// Bytes that they really use.
+    var usedBytes: UInt64 {
+        let (image, incoming) = storages.withLock { $0 }
+        return (image?.populatedBytes ?? 0) + (incoming?.populatedBytes ?? 0)
     }
 }

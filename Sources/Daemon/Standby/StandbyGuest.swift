@@ -12,16 +12,18 @@ typealias WarmStart = @Sendable (GuestDescription) throws -> WarmGuest?
 /// One guest's standby: interprets its `StandbyMachine`, owns its images.
 ///
 /// Two locks. `state` is short and guards everything in `State`. `session` is held by whoever uses the image's memory
-/// for longer: a replicating connection, or an activation.
+/// for longer: a replicating connection, or an activation. Nobody holds one guest's lock while taking another's.
 final class StandbyGuest: Sendable {
     struct State {
         var machine: StandbyMachine
         /// What the record on disk says.
         var durable: StandbyFacts
+        /// Where the two images' memory is counted.
+        let memory: ImageMemory
         /// The committed image.
-        var image: StoredImage?
+        var image: StoredImage? { didSet { memory.count(image?.storage, incoming?.storage) } }
         /// The one that receives epoch 0.
-        var incoming: StoredImage?
+        var incoming: StoredImage? { didSet { memory.count(image?.storage, incoming?.storage) } }
         var connections: [ConnectionID: StandbyConnection] = [:]
         var uuid: GuestUUID?
         var address = ""
@@ -58,6 +60,7 @@ final class StandbyGuest: Sendable {
     let log: Logger
     let state: Mutex<State>
     let session = Mutex(())
+    private let memory = ImageMemory()
 
     init(
         name: GuestName,
@@ -76,7 +79,8 @@ final class StandbyGuest: Sendable {
         log[metadataKey: "guest"] = "\(name)"
         self.log = log
         self.hooks = hooks.map { HookRunner($0, paths, role: .standby, name, log) }
-        var state = State(machine: machine, durable: machine.facts, image: image)
+        memory.count(image?.storage, nil)
+        var state = State(machine: machine, durable: machine.facts, memory: memory, image: image)
         state.uuid = image?.image.uuid
         state.address = image?.image.address ?? ""
         state.primaryHost =
@@ -91,20 +95,21 @@ final class StandbyGuest: Sendable {
 
     static var now: Instant { Instant(nanoseconds: Clock.boot) }
 
-    /// Memory that this guest's images really use.
-    var usedBytes: UInt64 {
-        state.withLock {
-            ($0.image?.storage.populatedBytes ?? 0) + ($0.incoming?.storage.populatedBytes ?? 0)
-        }
-    }
+    /// Memory that this guest's images really use. Every other guest's session asks: it takes no lock that is held for long.
+    var usedBytes: UInt64 { memory.usedBytes }
 
     /// Feeds the machine one event and does what it wants; `applies` tells the epoch to apply, if any, which the caller
     /// does without the lock.
     func handle(_ event: StandbyEvent) throws -> UInt64? {
-        try state.withLock { try handle(event, &$0) }
+        let (applies, later) = try state.withLock { try handle(event, &$0) }
+        if !later.isEmpty { try begin(event, later) }
+        return applies
     }
 
-    private func handle(_ event: StandbyEvent, _ state: inout State) throws -> UInt64? {
+    /// - Returns: the epoch to apply, and the effects from a `beginImage` on, which are not done yet.
+    private func handle(_ event: StandbyEvent, _ state: inout State) throws
+        -> (applies: UInt64?, later: [StandbyEffect])
+    {
         state.effects.clear()
         noteContact(event, &state)
         state.machine.imageIsExclusive = state.image?.warm != nil
@@ -114,6 +119,9 @@ final class StandbyGuest: Sendable {
         do {
             while next < state.effects.effects.count {
                 let effect = state.effects.effects[next]
+                if effect == .beginImage, warmer != nil {
+                    return (applies, Array(state.effects.effects[next...]))
+                }
                 next += 1
                 if case .apply(let epoch) = effect {
                     applies = epoch
@@ -122,15 +130,48 @@ final class StandbyGuest: Sendable {
                 }
             }
         } catch {
-            // Nothing is promised, now or at the next hello, that did not come about.
-            state.machine.undo(durable: state.durable, image: state.image?.facts)
+            undo(&state)
             throw error
         }
         tellHooks(&state)
-        return applies
+        return (applies, [])
     }
 
-    private func perform(_ effect: StandbyEffect, _ event: StandbyEvent, _ state: inout State) throws {
+    /// Nothing is promised, now or at the next hello, that did not come about.
+    private func undo(_ state: inout State) {
+        state.machine.undo(durable: state.durable, image: state.image?.facts)
+    }
+
+    /// Begins the guest's domain, which may take minutes, without `state`: whoever asks for the guest meanwhile gets an
+    /// answer. Then does the rest of what its hello brought. Nobody else begins, feeds or activates an image meanwhile: the
+    /// hello's thread has `session`.
+    private func begin(_ event: StandbyEvent, _ effects: [StandbyEffect]) throws {
+        guard case .hello(let hello, _, let id) = event else { return }
+        let prepared = Result { try warmer?(hello.guest) }
+        let warm = try? prepared.get()
+        let isUsed = try state.withLock { state in
+            // It was lost meanwhile, and the primary was told nothing.
+            guard state.machine.liveConnection == id else { return false }
+            do {
+                _ = try prepared.get()
+                for effect in effects { try perform(effect, event, &state, warm: warm) }
+            } catch {
+                undo(&state)
+                if state.incoming?.warm == nil { warm?.giveUp() }
+                throw error
+            }
+            tellHooks(&state)
+            return true
+        }
+        if !isUsed { warm?.giveUp() }
+    }
+
+    private func perform(
+        _ effect: StandbyEffect,
+        _ event: StandbyEvent,
+        _ state: inout State,
+        warm: WarmGuest? = nil
+    ) throws {
         switch effect {
         case .send(let message, let connection):
             let isLive = state.machine.liveConnection == connection
@@ -145,7 +186,7 @@ final class StandbyGuest: Sendable {
         case .store(let facts): try store(facts, &state)
         case .beginImage:
             guard case .hello(let hello, _, _) = event else { return }
-            state.incoming = try StoredImage.create(for: hello, warm: try warmer?(hello.guest))
+            state.incoming = try StoredImage.create(for: hello, warm: warm)
             noteHello(hello, &state)
         case .continueImage:
             guard case .hello(let hello, _, _) = event, let image = state.image else { return }

@@ -159,33 +159,43 @@ package final class StandbyService: Sendable {
     /// The guest of a hello, known or new. A name belongs to one UUID as long as there is an image or a running guest.
     func guest(for hello: Hello) throws -> StandbyGuest {
         let name = try GuestName(hello.guest.name)
-        return try guests.withLock { guests in
+        while true {
+            // A guest is asked, and a record read, without the lock that every other session wants.
+            let known = guests.withLock { $0[name] }
             // What is known of an earlier guest of that name says nothing about this one.
-            if let known = guests[name], try known.isTheGuest(hello.guest.uuid) { return known }
-            guard guests[name] != nil || guests.count < Self.guestLimit else {
-                let reason = "\(guests.count) guests are known here already; forget some of them first"
-                throw GuestError(guest: hello.guest.name, reason: reason)
+            if let known, try known.isTheGuest(hello.guest.uuid) { return known }
+            let new = try newGuest(name, hello)
+            let isKept = try guests.withLock { guests in
+                guard guests[name] === known else { return false }
+                guard known != nil || guests.count < Self.guestLimit else {
+                    let reason = "\(guests.count) guests are known here already; forget some of them first"
+                    throw GuestError(guest: hello.guest.name, reason: reason)
+                }
+                guests[name] = new
+                return true
             }
-            let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
-            let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
-            var machine = StandbyMachine(
-                facts: facts ?? StandbyFacts(),
-                image: nil,
-                host: PrimaryIdentity.hostName
-            )
-            machine.takesUnacknowledged = options.unsafePeers
-            let guest = StandbyGuest(
-                name: name,
-                paths: options.paths,
-                guardian: guardian,
-                machine: machine,
-                image: nil,
-                warmer: options.warmStart,
-                hooks: options.hooks
-            )
-            guests[name] = guest
-            return guest
+            if isKept { return new }
         }
+    }
+
+    private func newGuest(_ name: GuestName, _ hello: Hello) throws -> StandbyGuest {
+        let record = try StandbyRecord.load(from: options.paths.standbyRecord(name))
+        let facts = record.flatMap { $0.uuid == hello.guest.uuid.description ? StandbyFacts($0) : nil }
+        var machine = StandbyMachine(
+            facts: facts ?? StandbyFacts(),
+            image: nil,
+            host: PrimaryIdentity.hostName
+        )
+        machine.takesUnacknowledged = options.unsafePeers
+        return StandbyGuest(
+            name: name,
+            paths: options.paths,
+            guardian: guardian,
+            machine: machine,
+            image: nil,
+            warmer: options.warmStart,
+            hooks: options.hooks
+        )
     }
 
     /// The guest called `name`.

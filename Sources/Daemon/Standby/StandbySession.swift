@@ -99,6 +99,8 @@ struct StandbySession {
             do {
                 _ = try guest.handle(.hello(hello, service.memory(for: hello, guest), on: id))
                 guard guest.state.withLock({ $0.machine.liveConnection == id }) else { return }
+                // Making room for it, this thread did not listen.
+                keepAlive(guest)
                 service.lookSoon()
                 try replicate(guest)
             } catch {
