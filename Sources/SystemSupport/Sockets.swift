@@ -61,7 +61,8 @@ package enum TCP {
         }
     }
 
-    /// Begins to connect, without waiting; when the socket is writable, `finishConnecting` says how it went.
+    /// Begins to connect, without waiting for the peer; when the socket is writable, `finishConnecting` says how it went.
+    /// A host's name is looked up first, which may take many seconds; an address in numbers is not.
     package static func startConnecting(to address: SocketAddress) throws(SystemError) -> Descriptor {
         try withResolved(address, passive: false) { info throws(SystemError) in
             let socket = try open(info)
@@ -173,6 +174,38 @@ package enum TCP {
             host: String(decoding: host[..<end].map(UInt8.init(bitPattern:)), as: UTF8.self),
             port: port
         )
+    }
+
+    /// Whether the host is given in numbers, so that nobody has to be asked.
+    package static func isNumeric(_ address: SocketAddress) -> Bool {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(address.host, nil, &hints, &list) == 0 else { return false }
+        freeaddrinfo(list)
+        return true
+    }
+
+    /// Every address that a host's name leads to, in numbers, best first. May take many seconds.
+    package static func addresses(of address: SocketAddress) throws(SystemError) -> [SocketAddress] {
+        var result: [SocketAddress] = []
+        try withResolved(address, passive: false) { first throws(SystemError) in
+            var info: addrinfo? = first
+            while let each = info {
+                var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+                let flags = NI_NUMERICHOST | NI_NUMERICSERV
+                if getnameinfo(each.ai_addr, each.ai_addrlen, &host, socklen_t(host.count), nil, 0, flags)
+                    == 0
+                {
+                    let bytes = host.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+                    result.append(
+                        SocketAddress(host: String(decoding: bytes, as: UTF8.self), port: address.port)
+                    )
+                }
+                info = each.ai_next?.pointee
+            }
+        }
+        return result
     }
 
     private static func open(_ info: addrinfo) throws(SystemError) -> Descriptor {

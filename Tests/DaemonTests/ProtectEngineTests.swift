@@ -1,4 +1,5 @@
 import Checkpoint
+import Glibc
 import Logging
 import SystemSupport
 import Testing
@@ -16,14 +17,16 @@ import Transport
     private func engine(
         _ output: FakeOutput,
         otherStandby: String? = nil,
-        outdatedBy: UInt64? = nil
+        outdatedBy: UInt64? = nil,
+        standby: ProtectOptions? = nil,
+        retry: TimeSpan = .milliseconds(20)
     ) throws -> ProtectEngine {
         // Nobody listens at a port that was free a moment ago.
         let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
-        var options = ProtectOptions(standby: try TCP.localAddress(of: listener))
+        var options = try standby ?? ProtectOptions(standby: TCP.localAddress(of: listener))
         options.settings.aloneAfter = .milliseconds(300)
         options.settings.heartbeat = .milliseconds(200)
-        options.settings.retry = .milliseconds(20)
+        options.settings.retry = retry
         let name = try GuestName("web1")
         let paths = Paths(runtime: directory.path, state: directory.path)
         let records = GenerationStore(
@@ -78,6 +81,21 @@ import Transport
         #expect(engine.run() == .unanswered(.shutdown))
         #expect(Clock.monotonic - began < 5_000_000_000)
         #expect(output.done.isEmpty && engine.snapshot.outputOwed)
+    }
+
+    @Test func aResolverThatDoesNotAnswerHoldsNothingUp() throws {
+        let output = FakeOutput(wasClosed: true)
+        let mayAnswer = EventGate()
+        let standby = ProtectOptions(standby: SocketAddress(host: "standby.example", port: 7070)) {
+            name throws(SystemError) in
+            mayAnswer.wait()
+            throw SystemError("resolve host \(name.host)", code: 99)
+        }
+        let engine = try engine(output, standby: standby)
+        engine.requestUnprotect()
+        #expect(engine.run() == .unanswered(.unprotect))
+        #expect(output.done == ["releaseAll"])
+        mayAnswer.open()
     }
 
     @Test func theOutputIsLookedAfterAndWhatLeaksIsSaid() throws {

@@ -336,7 +336,8 @@ package final class ProtectEngine: @unchecked Sendable {
             if let peer = options.xlPeer {
                 connection = try peer.connect()
             } else {
-                connection = try PrimaryConnection(connectingTo: options.standby, security: options.security)
+                let address = try options.address.next()
+                connection = try PrimaryConnection(connectingTo: address, security: options.security)
             }
             connection?.limitKernel(aloneAfter: options.settings.aloneAfter)
         } catch {

@@ -4,7 +4,9 @@ import Transport
 
 /// What an engine needs besides the guest and its output.
 package struct ProtectOptions: Sendable {
-    package var standby: SocketAddress
+    package let standby: SocketAddress
+    /// Where that is, in numbers.
+    package let address: StandbyAddress
     /// How the connection to it is protected.
     package var security = LinkSecurity.plaintext
     /// The other side is the xl of that host, which has no remusd.
@@ -21,5 +23,9 @@ package struct ProtectOptions: Sendable {
     /// A file that gets every byte of the stream.
     package var tee: String?
 
-    package init(standby: SocketAddress) { self.standby = standby }
+    /// - Parameter lookUp: finds the addresses of a name, and may take its time.
+    package init(standby: SocketAddress, lookUp: @escaping StandbyAddress.LookUp = TCP.addresses) {
+        self.standby = standby
+        address = StandbyAddress(standby, lookUp: lookUp)
+    }
 }

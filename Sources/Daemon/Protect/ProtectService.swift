@@ -28,6 +28,7 @@ package final class ProtectService: Sendable {
     package init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
         guest = target.name
         self.options = options
+        if options.xlPeer == nil { options.address.lookUpFirst(within: .seconds(5)) }
         self.paths = paths
         var log = Logger(label: "protect")
         log[metadataKey: "guest"] = "\(target.name)"

@@ -41,8 +41,8 @@ struct ProtectCommand: ParsableCommand {
     @Option(
         name: .customLong("to"),
         help: """
-            The standby, ADDRESS:PORT: with TLS, which wants 'remusd pair' first, and plaintext on loopback. With --peer xl: \
-            the host.
+            The standby, ADDRESS:PORT: with TLS, which wants 'remusd pair' first, and plaintext on loopback. A name is looked \
+            up when protection begins, and again while the standby is away. With --peer xl: the host.
             """
     )
     var to: String
