@@ -31,7 +31,8 @@ package enum Log {
     }
 }
 
-/// Writes each event as one line, by one write(2), so that lines of several processes do not mix.
+/// Writes each event as one line, by one write(2), so that lines of several processes do not mix. Waits for nobody
+/// (`LogSink`).
 struct StandardErrorLog: LogHandler {
     let component: String
     let journal: Bool
@@ -57,10 +58,14 @@ struct StandardErrorLog: LogHandler {
         if let provided = metadataProvider?.get() { all.merge(provided) { _, new in new } }
         if let own = event.metadata { all.merge(own) { _, new in new } }
         if let error = event.error { all["error"] = "\(error)" }
-        let text = LogLine.text(event.level, component: component, message: "\(event.message)", metadata: all)
-        var line =
-            journal
-            ? "<\(LogLine.priority(event.level))>\(text)\n" : "\(prefix)\(Timestamp.nowPrecise) \(text)\n"
-        line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        LogSink.standardError.write(line(event.level, "\(event.message)", all)) { count in
+            line(.warning, "\(count) lines of the log are missing here: nobody took them", [:])
+        }
+    }
+
+    private func line(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata) -> String {
+        let text = LogLine.text(level, component: component, message: message, metadata: metadata)
+        return journal
+            ? "<\(LogLine.priority(level))>\(text)\n" : "\(prefix)\(Timestamp.nowPrecise) \(text)\n"
     }
 }

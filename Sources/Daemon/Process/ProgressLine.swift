@@ -74,8 +74,5 @@ package final class ProgressLine: Sendable {
         put(terminal ? "\r\(text)\u{1B}[K\(end)" : text + end)
     }
 
-    private func put(_ text: String) {
-        var text = text
-        text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-    }
+    private func put(_ text: String) { LogSink.standardError.offer(text) }
 }
