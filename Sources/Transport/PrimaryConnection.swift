@@ -7,6 +7,8 @@ import SystemSupport
 /// where they lie. Used by one thread. Allocates nothing after `init` but for a hello.
 package final class PrimaryConnection {
     private static let chunk = 256 << 10
+    /// Reads at once, at most, before the caller has its turn: a peer that never pauses must not keep it.
+    private static let rounds = 32
 
     private let socket: Descriptor
     /// Nil for a socket that was connected already.
@@ -33,6 +35,8 @@ package final class PrimaryConnection {
     /// Bytes of data frames written to the socket.
     package private(set) var dataSent: UInt64 = 0
     package private(set) var isConnected = false
+    /// The last `receive` stopped where more may wait that poll(2) does not see: call it again without waiting.
+    package private(set) var mayHaveMore = false
 
     /// Begins to connect; `finishConnecting` goes on whenever poll says that it can.
     package convenience init(
@@ -44,6 +48,13 @@ package final class PrimaryConnection {
 
     /// Speaks over a stream socket that is connected, to another thread of this process.
     package convenience init(over socket: Descriptor) { self.init(socket, nil, .plaintext) }
+
+    /// Speaks over a channel whose handshake is done.
+    convenience init(over channel: any ByteChannel) {
+        self.init(channel.socket, nil, .plaintext)
+        self.channel = channel
+        isConnected = true
+    }
 
     private init(_ socket: Descriptor, _ address: SocketAddress?, _ security: LinkSecurity) {
         self.socket = socket
@@ -171,10 +182,11 @@ package final class PrimaryConnection {
         try channel?.sendNow(bytes)
     }
 
-    /// Reads what is there and hands out every whole message.
+    /// Reads what is there, up to a bound (`mayHaveMore`), and hands out every whole message.
     package func receive(_ handle: (_ message: Message, _ session: UInt64) -> Void) throws(ConnectionError) {
+        mayHaveMore = false
         guard let channel else { return }
-        repeat {
+        for _ in 0..<Self.rounds {
             guard let count = try channel.receiveNow(into: parser.free) else { return }
             do throws(FrameError) {
                 try parser.received(count, handle)
@@ -182,6 +194,8 @@ package final class PrimaryConnection {
                 throw .frame(error)
             }
             // What TLS has read already, poll(2) does not see.
-        } while channel.hasBuffered
+            guard channel.hasBuffered else { return }
+        }
+        mayHaveMore = true
     }
 }

@@ -170,10 +170,11 @@ package final class ProtectEngine: @unchecked Sendable {
             // Nothing that may take time begins while the guest is about to stand still.
             Poll.Entry(suspendDeadline == nil ? output.eventDescriptor : -1)
         )
-        Poll.wait(&entries, nanoseconds: (wake - now).nanoseconds)
+        let isMore = connection?.mayHaveMore ?? false
+        Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds)
         if entries.0.isReady { wakeUp.drain() }
         awaitSuspend()
-        if entries.2.isReady { progress(readable: entries.2.isReadable) }
+        if isMore || entries.2.isReady { progress(readable: isMore || entries.2.isReadable) }
     }
 
     /// Moves the connection on.
