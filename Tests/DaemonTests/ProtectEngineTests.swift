@@ -98,6 +98,26 @@ import Transport
         mayAnswer.open()
     }
 
+    @Test func aConnectionThatSaysStrangeThingsIsClosedAtOnce() throws {
+        Signals.ignore([SIGPIPE])
+        let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+        let standby = ProtectOptions(standby: try TCP.localAddress(of: listener))
+        // It would be replaced by the next one otherwise.
+        let engine = try engine(FakeOutput(), standby: standby, retry: .seconds(600))
+        let end = Background {
+            guard let socket = try TCP.accept(listener) else { return false }
+            let connection = try StandbyConnection(socket)
+            let beat = Heartbeat(number: 1, sentAt: Instant(nanoseconds: 1))
+            try connection.send(.heartbeat(beat), session: 4711)
+            for _ in 0..<1000 where !connection.hasEnded { usleep(10_000) }
+            defer { engine.requestUnprotect() }
+            return connection.hasEnded
+        }
+        let result = engine.run()
+        #expect(try end.value())
+        #expect(result == .nothingToDrop(.unprotect))
+    }
+
     @Test func theOutputIsLookedAfterAndWhatLeaksIsSaid() throws {
         let output = FakeOutput(wasClosed: true)
         output.content = HeldOutput(bytes: 600, packets: 3, dropped: 1, fillPercent: 60)

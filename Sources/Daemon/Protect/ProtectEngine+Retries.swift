@@ -4,6 +4,11 @@ import Logging
 
 /// What must not fail for good: orders to the output buffer, the guest's resume, and the note that a copy is outdated.
 extension ProtectEngine {
+    /// What the machine is told of a failure.
+    static func event(of error: GuestError) -> ProtectEvent {
+        error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
+    }
+
     func resume() {
         do throws(GuestError) {
             try guest.resume()

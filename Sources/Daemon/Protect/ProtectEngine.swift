@@ -194,24 +194,25 @@ package final class ProtectEngine: @unchecked Sendable {
                 return dispatch(.connected)
             }
             if readable {
-                var strange = false
                 try connection.receive { message, session in
+                    // What follows on a connection that was given up is not listened to.
+                    guard self.connection === connection else { return }
                     if case .welcome(let welcome) = message, let peer = connection.peerHost,
                         welcome.host != peer
                     {
                         // Whoever holds one host's key does not speak for another.
                         let text = "the standby says it is \(welcome.host), and its key is that of \(peer)"
-                        dispatch(.linkLost(.violation(text)))
                         dropConnection()
+                        dispatch(.linkLost(.violation(text)))
                     } else if session == machine.session || session == 0 {
                         link.heard(at: now)
                         if case .welcome(let welcome) = message { note(welcome) }
                         dispatch(.received(message))
                     } else {
-                        strange = true
+                        dropConnection()
+                        dispatch(.linkLost(.violation("a message of another session")))
                     }
                 }
-                if strange { dispatch(.linkLost(.violation("a message of another session"))) }
             }
             try self.connection?.flush()
         } catch {
@@ -325,10 +326,6 @@ package final class ProtectEngine: @unchecked Sendable {
             if guestEndSeen || guest.ended() != nil { return }
             events.append(Self.event(of: error))
         }
-    }
-
-    private static func event(of error: GuestError) -> ProtectEvent {
-        error.voidsTracking ? .trackingLost(error.description) : .failed(error.description)
     }
 
     private func connect() {
