@@ -12,8 +12,14 @@ package final class HookRunner: Sendable {
         var waiting: [HookCall] = []
         var isWorking = false
         var isStopped = false
+        /// What an earlier daemon had not done with was looked for.
+        var isTakenUp = false
+        /// Ends what runs. There is none before something runs: a guest that is only known costs no descriptor.
+        var stopping: EventFD?
         var complaints: Set<String> = []
     }
+
+    private enum Place { case first, behindOthers, full, stopped }
 
     private let options: HookOptions
     private let paths: Paths
@@ -21,7 +27,6 @@ package final class HookRunner: Sendable {
     private let journal: HookJournal
     private let log: Logger
     private let state = Monitor(State())
-    private let stopping: EventFD?
 
     /// The hooks of `guest`, which this process is `role` to.
     package init(_ options: HookOptions, _ paths: Paths, role: GuestRole, _ guest: GuestName, _ log: Logger) {
@@ -30,7 +35,6 @@ package final class HookRunner: Sendable {
         self.role = role
         self.log = log
         journal = HookJournal(path: paths.hookJournal(role, guest), guest: guest.text, log: log)
-        stopping = try? EventFD()
     }
 
     deinit { stop() }
@@ -39,17 +43,19 @@ package final class HookRunner: Sendable {
 
     /// Tells hooks of `call`, after all that was told before. Returns at once.
     package func enqueue(_ call: HookCall) {
-        let mustStart: Bool? = state.signal { state in
-            guard !state.isStopped, state.waiting.count < Self.most else { return nil }
+        let place = state.signal { state -> Place in
+            guard !state.isStopped else { return .stopped }
+            guard state.waiting.count < Self.most else { return .full }
             state.waiting.append(call)
             defer { state.isWorking = true }
-            return !state.isWorking
+            return state.isWorking ? .behindOthers : .first
         }
-        guard let mustStart else {
-            log.error("hooks do not keep up, and are not told of \(call.event.rawValue)")
-            return
+        switch place {
+        case .first: break
+        case .behindOthers: return
+        case .full: return log.error("hooks do not keep up, and are not told of \(call.event.rawValue)")
+        case .stopped: return log.warning("hooks are not told of \(call.event.rawValue): they were stopped")
         }
-        guard mustStart else { return }
         do throws(SystemError) {
             try WorkerThread("hooks") { [self] in work() }.detach()
         } catch {
@@ -59,8 +65,9 @@ package final class HookRunner: Sendable {
     }
 
     /// What an earlier daemon had not done with is told again. `peer-lost` is not: whether the peer is still lost is seen
-    /// anew.
+    /// anew. Only the first time: what is not done later is this daemon's own.
     package func takeUp() {
+        guard !state.withLock({ exchange(&$0.isTakenUp, with: true) }) else { return }
         guard var call = journal.unfinished, call.event != .peerLost else { return }
         call.isRetry = true
         enqueue(call)
@@ -73,17 +80,25 @@ package final class HookRunner: Sendable {
         }
     }
 
-    /// Waits until all that was enqueued is told, for as long as two hooks may take.
+    /// Waits until all that was enqueued is told, for as long as two hooks may take. What runs then is ended: nobody would
+    /// be there at its deadline.
     package func drain() {
-        let patience = options.timeout + options.timeout
-        _ = state.wait(until: Clock.monotonic + patience.nanoseconds) { $0.isWorking ? nil : true }
+        guard !isIdle(within: options.timeout + options.timeout) else { return }
+        log.warning("hooks are not done in time, and are ended")
+        stop()
+        _ = isIdle(within: .seconds(1))
+    }
+
+    private func isIdle(within patience: TimeSpan) -> Bool {
+        state.wait(until: Clock.monotonic + patience.nanoseconds) { $0.isWorking ? nil : true } ?? false
     }
 
     /// Ends what runs, with its children. What was not told yet is told by the next daemon, as far as it was begun.
     package func stop() {
-        state.signal { state in
+        let stopping = state.signal { state in
             state.isStopped = true
             state.waiting = []
+            return state.stopping
         }
         stopping?.signal()
     }
@@ -97,7 +112,12 @@ package final class HookRunner: Sendable {
             for hook in hooks {
                 let limit = options.timeout
                 let outcome = run(hook, numbered, limit, Clock.monotonic + limit.nanoseconds).outcome
-                if outcome == .stopped { isDone = false }
+                guard outcome != .stopped else {
+                    // Those that were not begun are not begun now, to be killed halfway.
+                    log.warning("hooks are not done with \(call.event.rawValue): they were stopped")
+                    isDone = false
+                    break
+                }
                 if outcome != .ended(.exited(0)) {
                     log.warning(
                         "a hook failed: \(outcome)",
@@ -149,6 +169,11 @@ package final class HookRunner: Sendable {
     private func run(_ hook: String, _ call: HookCall, _ limit: TimeSpan, _ deadline: UInt64)
         -> (outcome: HookProcess.Outcome, lastLine: String)
     {
+        let (isStopped, stopping) = state.withLock { state in
+            if !state.isStopped, state.stopping == nil { state.stopping = try? EventFD() }
+            return (state.isStopped, state.stopping)
+        }
+        guard !isStopped else { return (.stopped, "") }
         guard let stopping else { return (.notStarted("no descriptor is left"), "") }
         let metadata: Logger.Metadata = [
             "hook": "\(hook)", "event": "\(call.event.rawValue)", "seq": "\(call.sequence)",

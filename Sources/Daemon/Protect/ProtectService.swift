@@ -20,12 +20,19 @@ package final class ProtectService: Sendable {
     private let uuid: GuestUUID
     private let address: String
     private let start: PrimaryStart
-    private let hooks: HookRunner
+    /// A protection of this guest that follows in this process goes on with them.
+    package let hooks: HookRunner
     private let ended = Monitor(ProtectResult?.none)
     private let log: Logger
 
     /// Takes control of the guest and writes down a generation of its own, without touching the guest's work yet.
-    package init(_ target: GuestTarget, _ options: ProtectOptions, paths: Paths) throws {
+    /// - Parameter hooks: those of the protection before this one, in this process.
+    package init(
+        _ target: GuestTarget,
+        _ options: ProtectOptions,
+        paths: Paths,
+        hooks predecessors: HookRunner? = nil
+    ) throws {
         guest = target.name
         self.options = options
         if options.xlPeer == nil { options.address.lookUpFirst(within: .seconds(5)) }
@@ -52,7 +59,7 @@ package final class ProtectService: Sendable {
             link: options.xlPeer == nil ? options.security.mode : nil
         )
         start = try records.begin(plugWasClosed: opened.output.wasClosed)
-        hooks = HookRunner(options.hooks, paths, role: .primary, target.name, log)
+        hooks = predecessors ?? HookRunner(options.hooks, paths, role: .primary, target.name, log)
         engine = try ProtectEngine(
             guest: opened.guest,
             output: opened.output,
@@ -64,10 +71,6 @@ package final class ProtectService: Sendable {
             log: log
         )
     }
-
-    /// Waits until the hooks have heard how it ended, as long as they may take. Nothing of this protection is held any
-    /// more: a hook may begin another.
-    package func finishHooks() { hooks.drain() }
 
     /// Protects until a planned end; blocks. The control socket answers meanwhile.
     package func run() throws -> ProtectResult {

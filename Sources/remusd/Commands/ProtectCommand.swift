@@ -207,28 +207,49 @@ struct ProtectCommand: ParsableCommand {
         Log.bootstrap()
         let paths = try Console.paths(for: target.name, creating: true)
         let stopped = Latch()
-        let waiter = try SignalWaiter { _ in stopped.set() }
+        let stoppedAgain = Latch()
+        let waiter = try SignalWaiter { _ in stopped.isSet ? stoppedAgain.set() : stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         var next: GuestTarget? = target
+        var hooks: HookRunner?
         while let target = next {
-            let (result, text, protection) = try protect(target, paths, stopped)
-            // Its control socket and its guardian are gone: a hook may begin another protection.
-            protection.finishHooks()
+            let (result, text, protection): (ProtectResult, String, ProtectService)
+            do {
+                (result, text, protection) = try protect(target, paths, stopped, hooks)
+            } catch {
+                finish(hooks, unless: stopped.isSet ? stoppedAgain : stopped)
+                throw error
+            }
+            hooks = protection.hooks
+            // A signal that ended the protection is no reason to kill the hooks that hear of it; one that comes now is.
+            let isEnough = stopped.isSet ? stoppedAgain : stopped
             next = awaitReboot(of: target, after: result, stopped)
-            if next == nil { try finish(result, text, target.name) }
+            // A guest that runs again is protected at once, beside the hooks of what was before.
+            guard next == nil else { continue }
+            // Its control socket and its guardian are gone: a hook may begin another protection.
+            finish(hooks, unless: isEnough)
+            try finish(result, text, target.name)
         }
+    }
+
+    /// Waits until hooks have heard how it ended, for as long as they may take, or until it `isEnough`.
+    private func finish(_ hooks: HookRunner?, unless isEnough: Latch) {
+        guard let hooks else { return }
+        isEnough.whenSet { hooks.stop() }
+        hooks.drain()
     }
 
     /// Protects a guest until a planned end.
     private func protect(
         _ target: GuestTarget,
         _ paths: Paths,
-        _ stopped: Latch
+        _ stopped: Latch,
+        _ hooks: HookRunner?
     ) throws -> (ProtectResult, String, ProtectService) {
         let protection: ProtectService
         let guardian: GuardianLease?
         do {
-            protection = try open(target, paths, stopped)
+            protection = try open(target, paths, stopped, hooks)
             guardian = try GuardianLease.start(
                 for: target,
                 protection,
@@ -259,11 +280,13 @@ struct ProtectCommand: ParsableCommand {
     }
 
     /// Takes hold of the guest; one that has only begun to run is waited for, for a minute.
-    private func open(_ target: GuestTarget, _ paths: Paths, _ stopped: Latch) throws -> ProtectService {
+    private func open(_ target: GuestTarget, _ paths: Paths, _ stopped: Latch, _ hooks: HookRunner?) throws
+        -> ProtectService
+    {
         let deadline = Clock.monotonic + 60_000_000_000
         while true {
             do {
-                return try ProtectService(target, options(target.name, paths), paths: paths)
+                return try ProtectService(target, options(target.name, paths), paths: paths, hooks: hooks)
             } catch let error as GuestError where error.isStarting && Clock.monotonic < deadline {
                 guard !stopped.isSet else { throw error }
                 usleep(500_000)

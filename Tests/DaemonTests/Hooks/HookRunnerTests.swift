@@ -205,6 +205,66 @@ import Testing
         #expect(folder.lines("told").count == 3)
     }
 
+    private func runner(_ log: CapturedLog, timeout: TimeSpan = .seconds(30)) throws -> HookRunner {
+        HookRunner(
+            HookOptions(directory: folder.path, timeout: timeout),
+            folder.paths,
+            role: .standby,
+            try GuestName("web1"),
+            log.logger
+        )
+    }
+
+    /// A fencing script that is begun to be killed may have done half of its work.
+    @Test func whatIsStoppedBeginsNothingMore() throws {
+        try folder.add("10", #"echo 10 >> "$T/told"; sleep 1000"#)
+        try folder.add("20", "exit 0")
+        let log = CapturedLog()
+        let runner = try runner(log)
+        runner.enqueue(call(.peerLost))
+        #expect(folder.lines("told", atLeast: 1) == ["10"])
+        runner.stop()
+        runner.drain()
+        #expect(log.lines.filter { $0 == "hook" }.count == 1)
+        #expect(log.lines.contains("hooks are not done with peer-lost: they were stopped"))
+        runner.enqueue(call(.postEnded))
+        #expect(log.lines.last == "hooks are not told of post-ended: they were stopped")
+        // Nor is anybody asked, and nobody's silence is a yes.
+        #expect(runner.veto(of: call(.preActivate)) != nil)
+        #expect(log.lines.filter { $0 == "hook" }.count == 1)
+    }
+
+    @Test func whatIsNotDoneInTimeIsEndedWithTheWaiting() throws {
+        for name in ["10", "20", "30", "40", "50", "60"] {
+            try folder.add(name, #"echo $$ >> "$T/pids"; exec sleep 1000"#)
+        }
+        let log = CapturedLog()
+        let runner = try runner(log, timeout: .milliseconds(700))
+        runner.enqueue(call(.postEnded))
+        runner.drain()
+        let begun = log.lines.filter { $0 == "hook" }.count
+        for pid in folder.lines("pids").compactMap({ Int32($0) }) {
+            #expect(kill(pid, 0) != 0 || Self.isZombie(pid))
+        }
+        #expect(begun < 6 && log.lines.contains("hooks are not done in time, and are ended"))
+    }
+
+    /// A guest that reboots is protected again beside the hooks of its first protection.
+    @Test func whatRunsIsNotTakenForAnEarlierDaemons() throws {
+        try folder.add(
+            "10",
+            #"echo "$REMUS_SEQ $REMUS_RETRY" >> "$T/told"; while [ ! -e "$T/go" ]; do sleep 0.05; done"#
+        )
+        let runner = try folder.runner()
+        runner.takeUp()
+        runner.enqueue(call(.postEnded))
+        #expect(folder.lines("told", atLeast: 1) == ["1 0"])
+        runner.takeUp()
+        try folder.directory.write("", to: "go")
+        runner.drain()
+        #expect(folder.lines("told") == ["1 0"])
+    }
+
     @Test func aLossIsSeenAnewAndNotToldAgain() throws {
         try folder.add("10", #"echo "$REMUS_SEQ" >> "$T/told"; sleep 1000"#)
         let first = try folder.runner()
