@@ -84,6 +84,19 @@ import Transport
         #expect(!guest.isWelcome && guest.refusal?.text.contains("no memory for it") == true)
     }
 
+    @Test func aGuestThatIsRefusedLeavesNoneBehind() throws {
+        let service = try service { $0.memoryCeiling = 4096 }
+        defer { service.stop() }
+        for number in 0..<20 {
+            let guest = try primary(service, "guest\(number)")
+            guest.pump { $0.isWelcome }
+            #expect(guest.refusal?.reason == .noMemory)
+        }
+        // The last session's thread may not have left yet.
+        for _ in 0..<500 where !service.allGuests.isEmpty { usleep(10_000) }
+        #expect(service.allGuests.isEmpty)
+    }
+
     @Test func aGuestThatWasTakenStaysKnown() throws {
         let service = try service()
         defer { service.stop() }
@@ -96,5 +109,24 @@ import Transport
         }
         usleep(50_000)
         #expect(service.allGuests.map(\.name.text) == ["web1"])
+    }
+
+    @Test func aGuestThatIsOnlyKnownCostsNoDescriptor() throws {
+        let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        func eventDescriptors() -> Int {
+            (0..<1024).filter { number in
+                var target = [CChar](repeating: 0, count: 64)
+                guard readlink("/proc/self/fd/\(number)", &target, 63) > 0 else { return false }
+                return String(decoding: target.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+                    .contains("eventfd")
+            }.count
+        }
+        let before = eventDescriptors()
+        let runners = try (0..<300).map { number in
+            HookRunner(HookOptions(), paths, role: .standby, try GuestName("guest\(number)"), log)
+        }
+        // Other tests come and go meanwhile.
+        #expect(eventDescriptors() - before < 200)
+        withExtendedLifetime(runners) {}
     }
 }

@@ -48,6 +48,12 @@ final class StandbyGuest: Sendable {
         var tracker = HookTracker()
         /// An activation asks the hooks before it.
         var isAskingHooks = false
+
+        /// Nothing is known of it but the name.
+        var isNothing: Bool {
+            machine.facts.generation == 0 && image == nil && incoming == nil && activated == nil
+                && !activating && connections.isEmpty
+        }
     }
 
     let name: GuestName
@@ -61,6 +67,8 @@ final class StandbyGuest: Sendable {
     let state: Mutex<State>
     let session = Mutex(())
     private let memory = ImageMemory()
+    /// Sessions that were given it and have not left it; changed under the service's lock only.
+    let visits = Atomic<Int>(0)
 
     init(
         name: GuestName,

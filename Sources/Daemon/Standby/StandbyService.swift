@@ -114,7 +114,8 @@ package final class StandbyService: Sendable {
             do {
                 while let socket = try TCP.accept(listener) { accept(socket) }
             } catch {
-                log.error("\(error)")
+                // As long as there is no descriptor left, say, at each try.
+                refusals.note("\(error)", peer: "unknown")
                 usleep(100_000)
             }
         }
@@ -156,14 +157,23 @@ package final class StandbyService: Sendable {
 
     // MARK: Guests
 
-    /// The guest of a hello, known or new. A name belongs to one UUID as long as there is an image or a running guest.
+    /// The guest of a hello, known or new, until `leave`. A name belongs to one UUID as long as there is an image or a
+    /// running guest.
     func guest(for hello: Hello) throws -> StandbyGuest {
         let name = try GuestName(hello.guest.name)
         while true {
             // A guest is asked, and a record read, without the lock that every other session wants.
-            let known = guests.withLock { $0[name] }
-            // What is known of an earlier guest of that name says nothing about this one.
-            if let known, try known.isTheGuest(hello.guest.uuid) { return known }
+            let known = guests.withLock { guests in
+                guests[name]?.visits.add(1, ordering: .relaxed)
+                return guests[name]
+            }
+            if let known {
+                var isIt = false
+                defer { if !isIt { leave(known) } }
+                // What is known of an earlier guest of that name says nothing about this one.
+                isIt = try known.isTheGuest(hello.guest.uuid)
+                if isIt { return known }
+            }
             let new = try newGuest(name, hello)
             let isKept = try guests.withLock { guests in
                 guard guests[name] === known else { return false }
@@ -171,10 +181,22 @@ package final class StandbyService: Sendable {
                     let reason = "\(guests.count) guests are known here already; forget some of them first"
                     throw GuestError(guest: hello.guest.name, reason: reason)
                 }
+                new.visits.add(1, ordering: .relaxed)
                 guests[name] = new
                 return true
             }
             if isKept { return new }
+        }
+    }
+
+    /// A session of `guest` is over. One that left nothing here, such as one that was refused, leaves no guest behind either.
+    func leave(_ guest: StandbyGuest) {
+        guests.withLock { guests in
+            guard guest.visits.subtract(1, ordering: .relaxed).newValue == 0, guests[guest.name] === guest,
+                // Whoever has the lock now may be about to change it: it stays.
+                guest.state.withLockIfAvailable({ $0.isNothing }) == true
+            else { return }
+            guests[guest.name] = nil
         }
     }
 

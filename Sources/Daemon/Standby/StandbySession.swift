@@ -48,6 +48,7 @@ struct StandbySession {
                 connection.limit(until: nil)
                 connection.limitKernel(aloneAfter: hello.aloneAfter)
                 let guest = try service.guest(for: hello)
+                defer { service.leave(guest) }
                 try service.seat(hello.guest.name) { serve(hello, guest) }
             case let other:
                 throw ConnectionError.frame(.badBody(other.type, "a connection begins with a hello"))

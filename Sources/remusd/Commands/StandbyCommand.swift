@@ -67,6 +67,7 @@ struct StandbyCommand: ParsableCommand {
     func run() throws {
         Signals.ignore([SIGPIPE])
         Log.bootstrap()
+        DescriptorLimit.raise()
         let paths = try Console.paths(creating: true)
         let stopped = Latch()
         let waiter = try SignalWaiter { _ in stopped.set() }
