@@ -50,8 +50,8 @@ struct Remusd: ParsableCommand {
             CommandGroup(
                 name: "Act",
                 subcommands: [
-                    ActivateCommand.self, UnprotectCommand.self, StartCommand.self, BootGuardCommand.self,
-                    ArbiterCommand.self,
+                    ActivateCommand.self, ContinueCommand.self, UnprotectCommand.self, ResolveCommand.self,
+                    StartCommand.self, BootGuardCommand.self, ArbiterCommand.self,
                 ]
             ),
             CommandGroup(

@@ -115,7 +115,8 @@ private final class Playground {
             #expect(!isSuspended)
             return []
         case .disconnect, .send, .startTracking, .stopTracking, .requeueSentPages, .absorb, .dropAll,
-            .storeAloneAfter, .storeOutdated,
+            .storeAloneAfter, .storeOutdated, .storeWish, .askArbiter, .storeGrant, .storeContinuation,
+            .storePrevailing,
             .report:
             return []
         }

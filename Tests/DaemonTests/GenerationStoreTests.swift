@@ -171,7 +171,12 @@ import XenStream
         let start = try store.begin(plugWasClosed: true)
         #expect(
             start
-                == PrimaryStart(generation: 1, imageElsewhere: true, recordedAloneAfter: .seconds(10))
+                == PrimaryStart(
+                    generation: 1,
+                    imageElsewhere: true,
+                    recordedAloneAfter: .seconds(10),
+                    isUnknown: true
+                )
         )
     }
 

@@ -205,7 +205,7 @@ import Transport
 
     @Test func whatIsRecordedBeforeTheStartOutranksWhatWasBefore() throws {
         try primary(3, at: herePaths, peer: "10.0.0.2:7070")
-        try #require(try GuestStart(name, herePaths)).record(4)
+        try #require(try GuestStart(name, herePaths)).record(4, GuestStart.Order())
         let claim = try HostClaim(recordedFor: name, uuid: uuid.description, in: herePaths)
         #expect(claim == HostClaim(primary: 4))
         #expect(try PrimaryRecord.load(from: herePaths.primaryRecord(name))?.peer == "10.0.0.2:7070")

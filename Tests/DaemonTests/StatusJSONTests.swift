@@ -78,7 +78,7 @@ import Testing
 
     @Test func aNewerOnesKeysAreSkipped() throws {
         var text = String(decoding: try ControlJSON.encode(StatusTextTests.primary), as: UTF8.self)
-        text = #"{"arbiter":{"kind":"etcd"},"# + text.dropFirst()
+        text = #"{"another":{"kind":"etcd"},"# + text.dropFirst()
         #expect(try ControlJSON.decode(GuestStatus.self, from: Array(text.utf8)) == StatusTextTests.primary)
     }
 
@@ -87,12 +87,13 @@ import Testing
             confirmFenced: "a",
             ifGeneration: 3,
             acceptRollback: true,
-            listen: "[::1]:1"
+            listen: "[::1]:1",
+            force: true
         )
         let text = String(decoding: try ControlJSON.encode(request), as: UTF8.self)
         #expect(
             text
-                == #"{"accept_rollback":true,"confirm_fenced":"a","dry_run":false,"if_generation":3,"listen":"[::1]:1"}"#
+                == #"{"accept_rollback":true,"confirm_fenced":"a","dry_run":false,"force":true,"if_generation":3,"listen":"[::1]:1"}"#
         )
         #expect(try ControlJSON.decode(ActivateRequest.self, from: Array(text.utf8)) == request)
         #expect(try ControlJSON.decode(ActivateRequest.self, from: Array("{}".utf8)) == ActivateRequest())
@@ -112,16 +113,35 @@ import Testing
         #expect(try ControlJSON.decode(ActivateReply.self, from: answer) == reply)
     }
 
+    @Test func exitCodesOfAWordAreAContractToo() throws {
+        let codes = Dictionary(uniqueKeysWithValues: WordOutcome.allCases.map { ($0.rawValue, $0.exitCode) })
+        #expect(
+            codes == [
+                "done": 0, "nothing_to_do": 0, "other_alive": 10, "wrong_host": 13, "outdated": 14,
+                "pending": 75,
+            ]
+        )
+        let reply = WordReply(guest: "web1", outcome: .wrongHost, generation: 3, message: "m")
+        let text = try ControlJSON.encode(reply)
+        #expect(
+            String(decoding: text, as: UTF8.self)
+                == #"{"exit_code":13,"generation":3,"guest":"web1","message":"m","outcome":"wrong_host"}"#
+        )
+        #expect(try ControlJSON.decode(WordReply.self, from: text) == reply)
+    }
+
     @Test func exitCodesAreAContract() {
         let codes = Dictionary(
             uniqueKeysWithValues: ActivateOutcome.allCases.map { ($0.rawValue, $0.exitCode) }
         )
         #expect(
             codes == [
-                "active": 0, "would_activate": 0, "primary_alive": 10, "no_consistent_image": 12,
+                "active": 0, "would_activate": 0, "primary_alive": 10, "arbiter_denied": 11,
+                "no_consistent_image": 12,
                 "fencing_unconfirmed": 13, "generation_mismatch": 14, "image_dropped": 14,
                 "resources_missing": 15,
                 "may_roll_back": 16, "vetoed": 17, "usage": 64, "try_again": 75,
+                "arbiter_unavailable": 75,
             ]
         )
     }

@@ -107,7 +107,7 @@ struct WarmStandbyTests {
     private func adopt() throws -> StandbyGuest {
         let nothing = Activators(embedded: NoActivator(), xen: NoActivator())
         return try #require(
-            try StandbyAdoption(try options, guardian, nothing, Logger(label: "test")).guests().first
+            try StandbyAdoption(try options, guardian, nothing, nil, Logger(label: "test")).guests().first
         )
     }
 

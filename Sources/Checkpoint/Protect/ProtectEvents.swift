@@ -40,11 +40,13 @@ package enum ProtectEvent: Equatable, Sendable {
     /// The beginning; `plugWasClosed` if a predecessor's output is still held. Then `imageElsewhere` says that the
     /// image it is held for is, or may be, at another standby than ours, and `recordedAloneAfter` is the longest
     /// alone-after that an image may trust. `outdatedBy`: this copy may not run any more, that generation does.
+    /// `isUnknown`: no record says whose image it is; no arbiter can speak for that.
     case start(
         plugWasClosed: Bool,
         imageElsewhere: Bool = false,
         recordedAloneAfter: TimeSpan? = nil,
-        outdatedBy: UInt64? = nil
+        outdatedBy: UInt64? = nil,
+        isUnknown: Bool = false
     )
     case connected
     case linkLost(LinkLoss)
@@ -63,6 +65,14 @@ package enum ProtectEvent: Equatable, Sendable {
     /// The guest may be suspended still.
     case resumeFailed(String)
     case generationStored(UInt64)
+    /// What is to be asked of the arbiter is durable here.
+    case wishStored(GrantRequest)
+    /// What came of the last `askArbiter`.
+    case arbiterAnswered(GrantAnswer)
+    /// Somebody vouches that the standby is off, or cut off, and will not be activated.
+    case continueRequested
+    /// After a split, somebody says which copy is kept.
+    case resolveRequested(keepsThis: Bool)
     /// The hypervisor failed an effect other than `resume`, or the plug a cut. Releases are the engine's to repeat.
     case failed(String)
     /// What is dirty is no longer known (`GuestError.voidsTracking`). `inSuspend`: it came of a suspend request, so the
@@ -86,6 +96,10 @@ package enum ProtectResult: Equatable, Sendable {
     case outdated(PlannedEndReason)
     /// The standby did not answer for `aloneAfter`: its image is outdated by our generation.
     case unanswered(PlannedEndReason)
+    /// Somebody else was granted the guest, and nothing is held here.
+    case denied(GrantRecord)
+    /// The arbiter did not answer before anything was begun.
+    case noGrant(String)
     /// The standby will not have this guest, and never had.
     case refused(Refusal)
     /// The guest cannot be protected.
@@ -120,6 +134,16 @@ package enum ProtectEffect: Equatable, Sendable {
     case dropAll
     /// Write down, durably, that this host has `generation`.
     case storeGeneration(UInt64)
+    /// Write down, durably, that this generation is wished for, with a random id; or find the wish that is unanswered.
+    case storeWish(generation: UInt64)
+    /// Ask the arbiter, without waiting for it.
+    case askArbiter(GrantRequest)
+    /// Write down, durably, that this was granted, as `storeGeneration` does.
+    case storeGrant(GrantRecord)
+    /// The same as `storeGeneration`, by somebody's word instead of the arbiter's.
+    case storeContinuation(UInt64)
+    /// This copy is kept, by somebody's word; the one of that generation is not.
+    case storePrevailing(over: UInt64)
     /// Write down, durably, that no image trusts a longer alone-after than ours any more.
     case storeAloneAfter
     /// Write down, durably, that this copy may not run any more: a standby runs `generation`.
@@ -143,4 +167,6 @@ package enum ProtectReport: Equatable, Sendable {
     case imageDropped
     case outdated(generation: UInt64)
     case splitBrain(generation: UInt64)
+    case arbiterDenied(GrantRecord)
+    case arbiterUnanswered(String)
 }

@@ -5,8 +5,9 @@ extension ProtectMachine {
     var aloneAfter: TimeSpan { max(settings.aloneAfter, olderAloneAfter ?? settings.aloneAfter) }
 
     /// A predecessor's output is held.
-    mutating func takeOver(imageElsewhere: Bool, _ recordedAloneAfter: TimeSpan?) {
+    mutating func takeOver(imageElsewhere: Bool, _ isUnknown: Bool, _ recordedAloneAfter: TimeSpan?) {
         plugClosed = true
+        imageUnknown = isUnknown
         standbyMayHaveImage = true
         self.imageElsewhere = imageElsewhere
         if let recordedAloneAfter, recordedAloneAfter > settings.aloneAfter {
@@ -15,11 +16,46 @@ extension ProtectMachine {
         }
     }
 
+    /// Nobody could be asked for `aloneAfter`, counted from the last heartbeat this side echoed.
+    func isLeftAlone(_ now: Instant) -> Bool {
+        guard mayWantAlone, now - aloneBasis >= aloneAfter else { return false }
+        return link != .up || peerFailing
+    }
+
+    /// The standby is not heard any more: with an arbiter, time to ask.
+    func isCutOff(_ now: Instant) -> Bool {
+        guard settings.arbitration.decides, mayWantAlone, ending?.reason != .crashed,
+            now - lastHeard >= (wasSilent ? settings.suspectAfter : settings.askAfter)
+        else {
+            return false
+        }
+        switch link {
+        case .down, .connecting: return true
+        case .handshaking, .up: return false
+        }
+    }
+
+    private var mayWantAlone: Bool {
+        authority == .normal && !inPause && (plugClosed || ending != nil)
+    }
+
+    /// Going on alone is the one thing left. `prefer-primary` permits it; an arbiter is asked; a person is waited for.
+    mutating func wantsAlone(_ effects: inout EffectBuffer<ProtectEffect>) {
+        switch settings.arbitration {
+        case .preferPrimary:
+            authority = .storingAlone
+            effects.append(.storeGeneration(generation + 1))
+        case .arbiter(decides: true):
+            if !imageUnknown { ask(.alone, for: generation + 1, &effects) }
+        case .arbiter(decides: false): break
+        }
+    }
+
     /// There is somebody to ask: the time to go alone begins anew, and a generation that is still being written down
     /// gives no permission any more. Nothing was released on its account.
     mutating func askAgain(_ now: Instant) {
         aloneBasis = now
-        if authority == .storingAlone { authority = .normal }
+        if authority == .storingAlone, !isGrantBeingStored { authority = .normal }
     }
 
     mutating func generationStored(
@@ -27,6 +63,12 @@ extension ProtectMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
+        let isGranted = isGrantBeingStored
+        if isGranted, !grantStored(now) || authority != .storingAlone {
+            generation = max(generation, stored)
+            raisingGeneration = false
+            return
+        }
         guard authority == .storingAlone else {
             // A store that came too late to matter: the standby answered meanwhile, and this session's number stays.
             if raisingGeneration { generation = stored }
@@ -44,6 +86,8 @@ extension ProtectMachine {
         authority = .alone
         goUnprotected(now, &effects)
         effects.append(.report(.wentAlone(generation: stored)))
+        // By somebody's word: no session begins before the arbiter's record says so too.
+        if settings.arbitration.decides, !isGranted { raise(to: stored + 1, &effects) }
     }
 
     /// Lets the guest run unprotected; the next connection begins a new session.
@@ -53,6 +97,7 @@ extension ProtectMachine {
         plugClosed = false
         standbyMayHaveImage = false
         imageElsewhere = false
+        imageUnknown = false
         // The record stays as it is until an acknowledgement: until then a restart may find the plug closed still.
         olderAloneAfter = nil
         peerFailing = false

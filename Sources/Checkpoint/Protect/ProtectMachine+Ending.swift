@@ -66,8 +66,7 @@ extension ProtectMachine {
             self.ending = nil
             goUnprotected(now, &effects)
             link = .down(retryAt: now + settings.aloneAfter)
-            raisingGeneration = true
-            effects.append(.storeGeneration(generation + 1))
+            raise(to: generation + 1, &effects)
             effects.append(.report(.imageDropped))
             return
         }

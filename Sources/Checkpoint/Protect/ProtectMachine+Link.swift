@@ -37,6 +37,7 @@ extension ProtectMachine {
         }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss
+        if case .silence = loss { wasSilent = true }
         // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.
         if work != .harvesting, work != .cutting { requeueSentPages(&effects) }
         // Epoch 0 starts from nothing; a later epoch's pages are simply dirty again.

@@ -37,6 +37,8 @@ extension ProtectMachine {
         }
         link = .up
         wasWelcomed = true
+        standbyHost = welcome.host
+        wasSilent = false
         lastLoss = nil
         nextBeat = now
         if !peerFailing { askAgain(now) }
@@ -86,7 +88,7 @@ extension ProtectMachine {
         // A new session is judged by itself; the standby counts from its hello.
         peerFailing = false
         aloneBasis = now
-        authority = .normal
+        if !isGrantBeingStored { authority = .normal }
         work = .syncing(round: 0)
         sentWhileRunning = true
         effects.append(.startTracking)
@@ -124,10 +126,9 @@ extension ProtectMachine {
                 becomeOutdated(refusal, now, &effects)
             } else {
                 loseLink(.refused(refusal), now, &effects)
-                raisingGeneration = true
-                effects.append(.storeGeneration(refusal.generation + 1))
+                raise(to: refusal.generation + 1, &effects)
             }
-        case .noMemory, .noCommonVersion, .unsafePeer, .notAllowed:
+        case .noMemory, .noCommonVersion, .unsafePeer, .notAllowed, .arbiterDiffers:
             loseLink(.refused(refusal), now, &effects)
             if !plugClosed, !wasWelcomed, ending == nil { finish(.refused(refusal), &effects) }
         case .busy, .violation, .stopping, .failure:
@@ -146,7 +147,14 @@ extension ProtectMachine {
             authority == .alone && refusal.generation <= generation
                 || !plugClosed && refusal.generation < generation
         else { return becomeOutdated(refusal, now, &effects) }
+        split(by: refusal, now, &effects)
+    }
+
+    /// Two copies have been seen; nothing is stopped.
+    mutating func split(by refusal: Refusal, _ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
         authority = .splitBrain
+        splitGeneration = refusal.generation
+        (asking, raisingGeneration) = (nil, false)
         effects.append(.report(.splitBrain(generation: refusal.generation)))
         loseLink(.refused(refusal), now, &effects)
         if let ending, !ending.thenRetry { finish(.nothingToDrop(ending.reason), &effects) }
@@ -170,6 +178,7 @@ extension ProtectMachine {
     /// A grant is permanent, so only a person can let this copy go on.
     mutating func stayOutdated(by generation: UInt64, _ effects: inout EffectBuffer<ProtectEffect>) {
         authority = .outdated
+        (asking, splitGeneration) = (nil, nil)
         effects.append(.dropAll)
         effects.append(.report(.outdated(generation: generation)))
     }

@@ -3,8 +3,9 @@
 /// The rules it keeps (design, sections 1 and 3):
 /// - no suspend while an epoch is un-acknowledged, so that the plug never has two closed epochs;
 /// - the cut is the last act before the resume, and an abandoned checkpoint has never cut;
-/// - a release names the epoch the standby acknowledged, or follows a permission: the image was dropped, or
-///   `aloneAfter` has passed since the last heartbeat this side echoed and the next generation is durable.
+/// - a release names the epoch the standby acknowledged, or follows a permission: the image was dropped; or the next
+///   generation is durable, and either an arbiter granted it, or somebody vouched, or, where nobody can be asked,
+///   `aloneAfter` has passed since the last heartbeat this side echoed.
 package struct ProtectMachine {
     /// The connection to the standby.
     package enum Link: Equatable {
@@ -59,6 +60,13 @@ package struct ProtectMachine {
     /// A higher generation is being written down; no hello goes out before it is.
     var raisingGeneration = false
     package internal(set) var finished = false
+    package internal(set) var asking: Asking?
+    /// Why the arbiter's last answer was none.
+    var arbiterTrouble: String?
+    /// Somebody vouched that the standby is off.
+    var isContinued = false
+    /// The other copy's generation, while there is a split.
+    var splitGeneration: UInt64?
 
     /// The newest epoch the standby acknowledged in this session.
     var committed: UInt64?
@@ -70,6 +78,10 @@ package struct ProtectMachine {
     var plugClosed = false
     /// Output is held for an image at another standby, which ours knows nothing about.
     var imageElsewhere = false
+    /// It is held, and nobody knows by which arbiter that image goes.
+    var imageUnknown = false
+    /// The connection was lost to silence, not to an end of the other process.
+    var wasSilent = false
     /// The alone-after that a predecessor's image trusts, while there may be one and that is longer than ours.
     var olderAloneAfter: TimeSpan?
     /// The durable record says a longer alone-after than ours.
@@ -90,6 +102,8 @@ package struct ProtectMachine {
     var suspendRefused = false
     /// Somebody else keeps the guest from running.
     var guestPaused = false
+    /// What the standby's host calls itself.
+    var standbyHost: String?
     /// A standby has taken this guest before.
     var wasWelcomed = false
     /// When a resume that failed is tried again.
@@ -128,11 +142,16 @@ package struct ProtectMachine {
         guard !finished else { return }
         noticeLateness(now)
         switch event {
-        case .start(let plugWasClosed, let imageElsewhere, let recordedAloneAfter, let outdatedBy):
-            if plugWasClosed { takeOver(imageElsewhere: imageElsewhere, recordedAloneAfter) }
+        case .start(let plugWasClosed, let elsewhere, let recordedAloneAfter, let outdatedBy, let isUnknown):
+            if plugWasClosed { takeOver(imageElsewhere: elsewhere, isUnknown, recordedAloneAfter) }
             if let outdatedBy { stayOutdated(by: outdatedBy, &effects) }
             // A predecessor may have echoed its standby's heartbeats until this moment.
-            aloneBasis = now
+            (aloneBasis, lastHeard) = (now, now)
+            if settings.arbitration.decides, authority == .normal, !imageUnknown {
+                raisingGeneration = true
+                // The image elsewhere is of an older generation: it may not be activated any more.
+                ask(imageElsewhere ? .alone : .raise, for: generation + 1, &effects)
+            }
             if mayConnect { connect(now, &effects) }
         case .connected: linkConnected(now, &effects)
         case .linkLost(let loss): linkLost(loss, now, &effects)
@@ -147,6 +166,10 @@ package struct ProtectMachine {
         case .sweepWanted: sweepWanted(now, &effects)
         case .resumeFailed(let reason): resumeFailed(reason, now, &effects)
         case .generationStored(let stored): generationStored(stored, now, &effects)
+        case .wishStored(let request): wishStored(request, &effects)
+        case .arbiterAnswered(let answer): arbiterAnswered(answer)
+        case .continueRequested: isContinued = mayContinue
+        case .resolveRequested(let keepsThis): resolve(keepsThis: keepsThis, now, &effects)
         case .failed(let reason): failed(reason, now, &effects)
         case .trackingLost(let reason, let inSuspend):
             trackingLost(reason, mayBeSuspended: inSuspend || workIsInPause, now, &effects)
@@ -231,12 +254,15 @@ package struct ProtectMachine {
             retryResumeAt = now + settings.retry
             effects.append(.resume)
         }
-        if mayGoAlone(now) {
-            // A crashed guest's image stays the newest there is.
-            if ending?.reason == .crashed { return finish(.unanswered(.crashed), &effects) }
-            authority = .storingAlone
-            effects.append(.storeGeneration(generation + 1))
+        passArbiterTime(now, &effects)
+        passContinuation(&effects)
+        guard !finished else { return }
+        let isLeftAlone = isLeftAlone(now)
+        if isLeftAlone, ending?.reason == .crashed {
+            // Its image stays the newest there is.
+            return finish(.unanswered(.crashed), &effects)
         }
+        if asking == nil, isLeftAlone || isCutOff(now) { wantsAlone(&effects) }
         if maySuspend, now >= suspendDue {
             work = .suspending
             suspendedAt = now
@@ -262,12 +288,6 @@ package struct ProtectMachine {
         case .outdated, .splitBrain: return false
         case .normal, .alone, .storingAlone: return !raisingGeneration
         }
-    }
-
-    /// `prefer-primary`: nobody could be asked for `aloneAfter`, counted from the last heartbeat this side echoed.
-    private func mayGoAlone(_ now: Instant) -> Bool {
-        guard authority == .normal, now - aloneBasis >= aloneAfter, !inPause else { return false }
-        return link != .up || peerFailing ? plugClosed || ending != nil : false
     }
 
     /// Between a suspend request and the guest running again, whatever became of the checkpoint meanwhile.

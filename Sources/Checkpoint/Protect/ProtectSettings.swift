@@ -11,10 +11,15 @@ package struct ProtectSettings: Equatable, Sendable {
     package var maxHold: TimeSpan = .seconds(2)
     /// Time without a heartbeat after which the primary, with nobody to ask, goes on alone.
     package var aloneAfter: TimeSpan = .seconds(10)
+    /// Who is asked before that.
+    package var arbitration = Arbitration.preferPrimary
     /// Between two heartbeats.
     package var heartbeat: TimeSpan = .milliseconds(100)
     /// Silence on a connection after which it is given up.
     package var suspectAfter: TimeSpan { Self.suspectAfter(aloneAfter) }
+    /// Time without a word from a standby that was not silent (its process ended, say, and may come back) after which an
+    /// arbiter is asked; after silence it is asked at once.
+    var askAfter: TimeSpan { max(suspectAfter, aloneAfter.percent(50)) }
     /// Between two attempts to connect.
     package var retry: TimeSpan = .milliseconds(200)
     /// Longest time for a connection to be made; and, if half of alone-after is less, for its hello to be answered.

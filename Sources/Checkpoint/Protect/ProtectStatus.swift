@@ -26,8 +26,20 @@ package struct ProtectStatus: Equatable, Sendable {
     /// How long nobody must have answered before the primary goes on alone.
     package var aloneAfter: TimeSpan
     package var lastLoss: LinkLoss?
-    /// When the primary goes on alone, if nothing is heard until then.
+    /// When the primary goes on alone, if nothing is heard until then; nil where time permits nothing.
     package var aloneAt: Instant?
+    /// The arbiter was asked, and what it was asked is not answered and written down yet.
+    package var isAsking: Bool
+    /// Why the arbiter's last answer was none.
+    package var arbiterTrouble: String?
+    /// Only a grant, or somebody's word, gives the guest its output back.
+    package var mayContinue: Bool
+    /// No record says by which arbiter the image goes that output is held for.
+    package var imageUnknown: Bool
+    /// What the standby's host calls itself; nil before it has answered.
+    package var standbyHost: String?
+    /// The other copy's generation, in a split.
+    package var splitGeneration: UInt64?
 }
 
 extension ProtectMachine {
@@ -35,7 +47,8 @@ extension ProtectMachine {
     package var status: ProtectStatus {
         ProtectStatus(
             state: state,
-            protected: state == .protected,
+            // What is asked may have been granted: to this side, so that the standby could not go on with its image.
+            protected: state == .protected && asking == nil,
             generation: generation,
             session: session,
             sent: inFlight ?? committed,
@@ -46,7 +59,14 @@ extension ProtectMachine {
             imageElsewhere: imageElsewhere,
             aloneAfter: aloneAfter,
             lastLoss: lastLoss,
-            aloneAt: state == .peerLost ? aloneBasis + aloneAfter : nil
+            aloneAt: state == .peerLost && settings.arbitration == .preferPrimary
+                ? aloneBasis + aloneAfter : nil,
+            isAsking: asking != nil,
+            arbiterTrouble: arbiterTrouble,
+            mayContinue: mayContinue,
+            imageUnknown: imageUnknown,
+            standbyHost: standbyHost,
+            splitGeneration: splitGeneration
         )
     }
 

@@ -48,6 +48,8 @@ package struct ImageLayout: Equatable, Sendable {
         case warm = 184
         /// 1 if the guest's output did not wait for acks.
         case unacknowledged = 192
+        /// 1 if the guest has a writable disk that nobody replicates.
+        case unreplicatedDisk = 200
         /// Texts: a length byte pair and then the bytes.
         case name = 256, address = 384, bootID = 704, host = 832
     }

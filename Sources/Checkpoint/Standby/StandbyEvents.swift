@@ -18,13 +18,17 @@ package struct StandbyFacts: Equatable, Sendable {
     package var activationID: UInt64
     /// The generation of the image that was activated.
     package var activatedFrom: UInt64?
+    /// The arbiter that the image goes by; nil if it goes by none.
+    package var arbiter: ArbiterFacts?
 
     package init(
         state: State = .dropped,
         generation: UInt64 = 0,
         activationID: UInt64 = 0,
-        activatedFrom: UInt64? = nil
+        activatedFrom: UInt64? = nil,
+        arbiter: ArbiterFacts? = nil
     ) {
+        self.arbiter = arbiter
         self.state = state
         self.generation = generation
         self.activationID = activationID
@@ -40,7 +44,8 @@ extension StandbyFacts {
         guard let image, state != .active else { return (self, image != nil) }
         if state == .dropped, image.generation <= generation { return (self, false) }
         if state == .crashed { return (self, true) }
-        return (StandbyFacts(state: .image, generation: max(generation, image.generation)), true)
+        let generation = max(generation, image.generation)
+        return (StandbyFacts(state: .image, generation: generation, arbiter: arbiter), true)
     }
 }
 
@@ -55,6 +60,8 @@ package struct ImageFacts: Equatable, Sendable {
     package var lastEchoedBeat: Instant
     /// The guest's output did not wait for its acks (`Hello.unacknowledged`).
     package var unacknowledged: Bool
+    /// The guest has a writable disk that nobody replicates (`Hello.hasUnreplicatedDisk`).
+    package var hasUnreplicatedDisk: Bool
 
     package init(
         generation: UInt64,
@@ -63,8 +70,10 @@ package struct ImageFacts: Equatable, Sendable {
         aloneAfter: TimeSpan,
         primaryHost: String,
         lastEchoedBeat: Instant,
-        unacknowledged: Bool = false
+        unacknowledged: Bool = false,
+        hasUnreplicatedDisk: Bool = false
     ) {
+        self.hasUnreplicatedDisk = hasUnreplicatedDisk
         self.generation = generation
         self.session = session
         self.epoch = epoch
@@ -111,6 +120,8 @@ package enum StandbyEvent: Equatable, Sendable {
     case dataReceived(on: ConnectionID)
     /// This side was busy with an epoch and did not listen: silence counts only while it does.
     case notListening(on: ConnectionID)
+    /// An activation that the machine wanted did not come about; `again`: it may still.
+    case activationFailed(again: Bool)
     case tick
 }
 
@@ -132,6 +143,8 @@ package enum StandbyEffect: Equatable, Sendable {
     case apply(epoch: UInt64)
     case dropImage
     case noteEchoedBeat(Instant)
+    /// The primary is gone, nobody has said why, and an arbiter can be asked: activate, without waiting for it here.
+    case activate
     case report(StandbyReport)
 }
 
@@ -152,7 +165,7 @@ extension StandbyEvent {
             .violation(_, let connection), .failure(_, _, let connection), .connectionLost(let connection),
             .dataReceived(let connection), .notListening(let connection):
             connection
-        case .tick, .imageLost: nil
+        case .tick, .imageLost, .activationFailed: nil
         }
     }
 }

@@ -62,6 +62,7 @@ package final class StandbyImage: @unchecked Sendable {
         self[.pageCount] = UInt64(layout.pageCount)
         self[.kind] = UInt64(hello.guest.kind.rawValue)
         self[.unacknowledged] = hello.unacknowledged ? 1 : 0
+        self[.unreplicatedDisk] = hello.hasUnreplicatedDisk ? 1 : 0
         setText(.name, hello.guest.name)
         setText(.address, hello.guest.address)
         notePrimary(hello)
@@ -140,6 +141,8 @@ package final class StandbyImage: @unchecked Sendable {
 
     /// The guest's output did not wait for acks (`Hello.unacknowledged`).
     package var unacknowledged: Bool { self[.unacknowledged] != 0 }
+    /// The guest has a writable disk that nobody replicates (`Hello.hasUnreplicatedDisk`).
+    package var hasUnreplicatedDisk: Bool { self[.unreplicatedDisk] != 0 }
 
     /// Whether the sealed epoch is still to be applied.
     package var awaitsApply: Bool { self[.applied] != self[.sealed] }

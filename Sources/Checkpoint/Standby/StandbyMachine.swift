@@ -1,7 +1,7 @@
 /// The standby's side of one guest, sans I/O: events and the time come in, effects go out.
 ///
-/// It acknowledges only what was put together, checked and sealed; it never takes over by itself; and whatever ends,
-/// ends durably before the primary is told.
+/// It acknowledges only what was put together, checked and sealed; it takes over by itself only where it was told to, and
+/// with an arbiter's grant; and whatever ends, ends durably before the primary is told.
 package struct StandbyMachine {
     /// A connection whose hello was accepted.
     struct Live: Equatable {
@@ -31,6 +31,14 @@ package struct StandbyMachine {
     package var imageIsExclusive = false
     /// Primaries that wait for no ack are taken (`--unsafe-peer`).
     package var takesUnacknowledged = false
+    /// Whom this side asks before it activates.
+    package var arbiter: ArbiterChoice?
+    /// It asks, and activates, when the primary is gone and nobody has said why.
+    package var activatesByItself = false
+    /// The arbiter is being asked: whatever it answers, no session begins meanwhile.
+    package var isAsking = false
+    /// When it does; nil while there is no reason to.
+    var activateAt: Instant?
     var live: Live?
     /// When the last connection was lost, and why.
     var lostAt: Instant?
@@ -108,16 +116,17 @@ package struct StandbyMachine {
             live?.lastHeard = now
         case .imageLost(let text): loseImage(text, now, &effects)
         case .connectionLost(let connection): lose(connection, "the connection was lost", now, &effects)
+        case .activationFailed(let again): activateAt = again ? now + .seconds(2) : nil
         case .tick: break
         }
         passTime(now, &effects)
     }
 
     private mutating func passTime(_ now: Instant, _ effects: inout EffectBuffer<StandbyEffect>) {
-        guard let live else { return }
+        guard let live else { return passAutomaticActivation(now, &effects) }
         if isSilent(live, at: now) {
             effects.append(.close(live.connection))
-            lose(live.connection, "the primary went silent", now, &effects)
+            lose(live.connection, "the primary went silent", isSilence: true, now, &effects)
         } else if now >= live.nextBeat {
             self.live?.nextBeat = now + heartbeat
             self.live?.beatNumber += 1
@@ -152,6 +161,14 @@ package struct StandbyMachine {
             let text = "the guest is active here at generation \(facts.generation)"
             return refusal(.active, text)
         }
+        // An xl knows no arbiter; its guest is activated by hand only.
+        guard hello.unacknowledged || hello.arbiter == arbiter?.name else {
+            let text = """
+                the primary's arbiter is \(hello.arbiter ?? "none"), this standby's is \(arbiter?.name ?? "none"): both sides \
+                must be started with the same --arbiter
+                """
+            return refusal(.arbiterDiffers, text)
+        }
         // What waits for no ack has no record of its own, and never goes on with a session.
         let lowest = hello.unacknowledged ? facts.generation + 1 : facts.generation
         guard hello.generation >= lowest, facts.state != .active || outranks else {
@@ -159,7 +176,8 @@ package struct StandbyMachine {
                 "generation \(facts.generation) of this guest is known here, yours is \(hello.generation)"
             return refusal(.generationTooLow, text)
         }
-        guard yields(to: hello, at: now) else {
+        guard !isAsking, yields(to: hello, at: now) else {
+            if isAsking { return refusal(.busy, "an activation waits for the arbiter's answer") }
             return refusal(.busy, "another primary replicates this guest now")
         }
         return nil
@@ -172,6 +190,7 @@ package struct StandbyMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
+        postponeActivation(now)
         if let refusal = refusal(of: hello, at: now) {
             return refuse(refusal.reason, refusal.text, connection, &effects)
         }
@@ -191,7 +210,7 @@ package struct StandbyMachine {
         }
         if resumes {
             // Whoever speaks has not crashed, and what is acknowledged next must be found by a later daemon.
-            store(StandbyFacts(state: .image, generation: facts.generation), &effects)
+            store(remembering(hello, .image), &effects)
         } else {
             prepareForNewSession(hello, keepsOlder: keepsOlder, &effects)
         }
@@ -204,7 +223,7 @@ package struct StandbyMachine {
             lastEchoedBeat: now,
             nextBeat: now + heartbeat
         )
-        lostReason = nil
+        (lostReason, activateAt) = (nil, nil)
         if let committed {
             effects.append(.continueImage(after: committed))
         } else {
@@ -230,7 +249,7 @@ package struct StandbyMachine {
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
         // A guest that had crashed runs again: its image needs somebody's word once more.
-        store(StandbyFacts(state: keepsOlder ? .image : .dropped, generation: hello.generation), &effects)
+        store(remembering(hello, keepsOlder ? .image : .dropped), &effects)
         if !keepsOlder, image != nil {
             image = nil
             effects.append(.dropImage)
@@ -293,9 +312,10 @@ package struct StandbyMachine {
                 aloneAfter: live.hello.aloneAfter,
                 primaryHost: live.hello.host,
                 lastEchoedBeat: live.lastEchoedBeat,
-                unacknowledged: live.hello.unacknowledged
+                unacknowledged: live.hello.unacknowledged,
+                hasUnreplicatedDisk: live.hello.hasUnreplicatedDisk
             )
-            facts = StandbyFacts(state: .image, generation: live.hello.generation)
+            facts = remembering(live.hello, .image)
             effects.append(.noteEchoedBeat(live.lastEchoedBeat))
             effects.append(.adoptIncoming)
             effects.append(.store(facts))
@@ -329,7 +349,7 @@ package struct StandbyMachine {
             effects.append(.store(facts))
         } else {
             answer = .dropped
-            facts = StandbyFacts(state: .dropped, generation: end.generation)
+            facts = StandbyFacts(state: .dropped, generation: end.generation, arbiter: facts.arbiter)
             effects.append(.store(facts))
             if image != nil {
                 image = nil
@@ -361,6 +381,7 @@ package struct StandbyMachine {
     private mutating func lose(
         _ connection: ConnectionID,
         _ reason: String,
+        isSilence: Bool = false,
         _ now: Instant,
         _ effects: inout EffectBuffer<StandbyEffect>
     ) {
@@ -370,6 +391,7 @@ package struct StandbyMachine {
         if !live.ended {
             lostAt = now
             lostReason = reason
+            if activatesByItself { activateAt = isSilence ? now : live.lastHeard + patience(of: live.hello) }
             effects.append(.report(.sessionLost(reason)))
         }
     }

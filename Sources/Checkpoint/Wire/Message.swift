@@ -38,6 +38,10 @@ package struct Hello: Equatable, Sendable {
     package var imageStillValid: Bool
     /// True if the guest's output does not wait for acks: its primary is an xl (docs/interop.md), which knows none.
     package var unacknowledged = false
+    /// True if the guest has a writable disk that nobody replicates: holding its output does not fence that.
+    package var hasUnreplicatedDisk = false
+    /// The primary's arbiter; nil if it has none.
+    package var arbiter: String?
     /// Pages that hold data now; what the standby has to find room for first.
     package var populatedPages: UInt64
     /// Most bytes one epoch may take.
@@ -128,6 +132,8 @@ package enum RefusalReason: UInt16, Equatable, Sendable {
     case unsafePeer = 9
     /// The standby does not take this primary, or not this guest of it (docs/security.md).
     case notAllowed = 10
+    /// The two sides were started with different arbiters.
+    case arbiterDiffers = 11
 }
 
 /// The standby's no, before or during a session.

@@ -174,6 +174,9 @@ extension GuestDescription {
 }
 
 extension Hello {
+    /// In bytes of UTF-8.
+    package static let longestArbiterName = 1024
+
     func encoded() -> [UInt8] {
         var fields = FieldWriter()
         fields.put(oldestVersion)
@@ -182,7 +185,10 @@ extension Hello {
         fields.put(generation)
         fields.put(session)
         fields.put(ackedEpoch ?? .max)
-        fields.put(UInt8(imageStillValid ? 1 : 0) | UInt8(unacknowledged ? 2 : 0))
+        fields.put(
+            UInt8(imageStillValid ? 1 : 0) | UInt8(unacknowledged ? 2 : 0)
+                | UInt8(hasUnreplicatedDisk ? 4 : 0)
+        )
         fields.put(populatedPages)
         fields.put(epochCapacity)
         fields.put(aloneAfter.nanoseconds)
@@ -190,6 +196,7 @@ extension Hello {
         fields.put(host)
         protectProcess.encode(into: &fields)
         guestProcess.encode(into: &fields)
+        fields.put(arbiter ?? "")
         return fields.bytes
     }
 
@@ -205,13 +212,15 @@ extension Hello {
         let acked = try fields.take(UInt64.self)
         // Output that went out unasked is not held: never both.
         let flags = try fields.take(UInt8.self)
-        guard flags <= 2, session != 0 else { throw .badBody(.hello, "a flag or session out of range") }
+        guard flags <= 7, flags & 3 != 3, session != 0 else {
+            throw .badBody(.hello, "a flag or session out of range")
+        }
         self.init(
             guest: guest,
             generation: generation,
             session: session,
             ackedEpoch: acked == .max ? nil : acked,
-            imageStillValid: flags == 1,
+            imageStillValid: flags & 1 != 0,
             populatedPages: try fields.take(),
             epochCapacity: try fields.take(),
             aloneAfter: TimeSpan(nanoseconds: try fields.takeNumber()),
@@ -222,7 +231,10 @@ extension Hello {
         )
         oldestVersion = oldest
         newestVersion = newest
-        unacknowledged = flags == 2
+        unacknowledged = flags & 2 != 0
+        hasUnreplicatedDisk = flags & 4 != 0
+        let name = try fields.takeText(limit: Self.longestArbiterName)
+        arbiter = name.isEmpty ? nil : name
     }
 }
 

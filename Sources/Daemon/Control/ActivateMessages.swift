@@ -10,14 +10,18 @@ package struct ActivateRequest: Codable, Equatable, Sendable {
     package var dryRun: Bool
     /// Where the guest shall be reached (`ADDR:PORT`), if not where it was.
     package var listen: String?
+    /// The caller's word stands in for the arbiter's grant.
+    package var force: Bool
 
     package init(
         confirmFenced: String? = nil,
         ifGeneration: UInt64? = nil,
         acceptRollback: Bool = false,
         dryRun: Bool = false,
-        listen: String? = nil
+        listen: String? = nil,
+        force: Bool = false
     ) {
+        self.force = force
         self.confirmFenced = confirmFenced
         self.ifGeneration = ifGeneration
         self.acceptRollback = acceptRollback
@@ -30,7 +34,7 @@ package struct ActivateRequest: Codable, Equatable, Sendable {
         case ifGeneration = "if_generation"
         case acceptRollback = "accept_rollback"
         case dryRun = "dry_run"
-        case listen
+        case listen, force
     }
 
     package init(from decoder: any Decoder) throws {
@@ -40,6 +44,7 @@ package struct ActivateRequest: Codable, Equatable, Sendable {
         acceptRollback = try values.decodeIfPresent(Bool.self, forKey: .acceptRollback) ?? false
         dryRun = try values.decodeIfPresent(Bool.self, forKey: .dryRun) ?? false
         listen = try values.decodeIfPresent(String.self, forKey: .listen)
+        force = try values.decodeIfPresent(Bool.self, forKey: .force) ?? false
     }
 }
 
@@ -51,6 +56,10 @@ package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
     case wouldActivate = "would_activate"
     /// The primary is alive, and so is the guest there.
     case primaryAlive = "primary_alive"
+    /// The arbiter granted the guest to somebody else.
+    case arbiterDenied = "arbiter_denied"
+    /// The arbiter does not answer, or has lost its memory, or is not the image's.
+    case arbiterUnavailable = "arbiter_unavailable"
     /// There is no complete, acknowledged epoch here.
     case noConsistentImage = "no_consistent_image"
     /// Nobody has confirmed that the primary is fenced.
@@ -75,6 +84,7 @@ package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
         switch self {
         case .active, .wouldActivate: 0
         case .primaryAlive: 10
+        case .arbiterDenied: 11
         case .noConsistentImage: 12
         case .fencingUnconfirmed: 13
         case .generationMismatch, .imageDropped: 14
@@ -82,7 +92,7 @@ package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
         case .mayRollBack: 16
         case .vetoed: 17
         case .usage: 64
-        case .tryAgain: 75
+        case .tryAgain, .arbiterUnavailable: 75
         }
     }
 }

@@ -9,7 +9,7 @@ import Transport
 ///
 /// From suspend to ack everything happens here, without locks that anybody else holds for long, and without allocating.
 ///
-/// Unchecked: everything but `mailbox` and `published` belongs to the thread that calls `run`.
+/// Unchecked: everything but `mailbox`, `wakeUp` and `published` belongs to the thread that calls `run`.
 package final class ProtectEngine: @unchecked Sendable {
     let guest: any ProtectedGuest
     let output: any OutputBuffer
@@ -36,7 +36,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private let stagingMemory: Mapping
     private var harvester: Harvester
     private var tee: StreamTee?
-    private var unstoredGeneration: UInt64?
+    var unstored: UnstoredRecord?
+    var arbiterWorker: ArbiterWorker?
     var retryStoreAt = Instant(nanoseconds: 0)
     /// The generation that outdated this copy, while the record does not say so.
     var unstoredOutdated: UInt64?
@@ -56,7 +57,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var endReason: ProtectResult? { result }
 
     private let wakeUp: EventFD
-    private let mailbox = Mutex(false)
+    private let mailbox = Mutex(ProtectMail())
     private let published: Mutex<Snapshot>
 
     /// An engine for `guest`, which it will not resume or release without the machine's word.
@@ -107,8 +108,11 @@ package final class ProtectEngine: @unchecked Sendable {
     package var snapshot: Snapshot { published.withLock { $0 } }
 
     /// Ends protection in two phases. Any thread; `run` returns when it is done.
-    package func requestUnprotect() {
-        mailbox.withLock { $0 = true }
+    package func requestUnprotect() { post { $0.unprotect = true } }
+
+    /// Leaves word for the loop. Any thread.
+    func post(_ body: (inout ProtectMail) -> Void) {
+        mailbox.withLock { body(&$0) }
         wakeUp.signal()
     }
 
@@ -128,7 +132,8 @@ package final class ProtectEngine: @unchecked Sendable {
                 plugWasClosed: output.wasClosed,
                 imageElsewhere: start.imageElsewhere,
                 recordedAloneAfter: start.recordedAloneAfter,
-                outdatedBy: start.outdatedBy
+                outdatedBy: start.outdatedBy,
+                isUnknown: start.isUnknown
             )
         )
         while true {
@@ -143,7 +148,7 @@ package final class ProtectEngine: @unchecked Sendable {
             publish(false)
             let wake = machine.nextWake(after: now)
             wait(until: min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake))
-            if mailbox.withLock({ exchange(&$0, with: false) }) { dispatch(.unprotectRequested) }
+            for event in mailbox.withLock({ exchange(&$0, with: ProtectMail()) }).events { dispatch(event) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
                 // What ended by itself is not suspended.
@@ -151,7 +156,7 @@ package final class ProtectEngine: @unchecked Sendable {
                 log.warning("the guest ended", metadata: ["reason": "\(end.rawValue)"])
                 dispatch(.guestEnded(end))
             }
-            if let generation = unstoredGeneration, now >= retryStoreAt { store(generation) }
+            if unstored != nil, now >= retryStoreAt { storeUnstored() }
             retryStoreOutdated()
             retryOrder()
             noteProgress()
@@ -310,7 +315,9 @@ package final class ProtectEngine: @unchecked Sendable {
         case .absorb: order(.absorb)
         case .releaseAll: order(.releaseAll)
         case .dropAll: order(.dropAll)
-        case .storeGeneration(let generation): store(generation)
+        case .storeGeneration, .storeWish, .storeGrant, .storeContinuation: store(effect)
+        case .askArbiter(let request): askArbiter(request)
+        case .storePrevailing(let other): records.prevail(over: other)
         case .storeAloneAfter: storeAloneAfter()
         case .storeOutdated(let generation): storeOutdated(generation)
         case .report(let report): self.report(report)
@@ -357,39 +364,23 @@ package final class ProtectEngine: @unchecked Sendable {
         let guestPages = guest.ramPages
         var populated = 0
         attempt { () throws(GuestError) in populated = try harvester.countPopulated() }
-        queue(
-            .hello(
-                Hello(
-                    guest: guest.description,
-                    generation: generation,
-                    session: session,
-                    ackedEpoch: acked,
-                    imageStillValid: valid,
-                    populatedPages: UInt64(populated),
-                    epochCapacity: UInt64(Staging.capacity(pages: 2 * guestPages, stateCapacity: 1 << 20)),
-                    aloneAfter: options.settings.aloneAfter,
-                    bootID: identity.bootID,
-                    host: identity.host,
-                    protectProcess: identity.protectProcess,
-                    guestProcess: identity.guestProcess
-                )
-            )
+        var hello = Hello(
+            guest: guest.description,
+            generation: generation,
+            session: session,
+            ackedEpoch: acked,
+            imageStillValid: valid,
+            populatedPages: UInt64(populated),
+            epochCapacity: UInt64(Staging.capacity(pages: 2 * guestPages, stateCapacity: 1 << 20)),
+            aloneAfter: options.settings.aloneAfter,
+            bootID: identity.bootID,
+            host: identity.host,
+            protectProcess: identity.protectProcess,
+            guestProcess: identity.guestProcess
         )
-    }
-
-    private func store(_ generation: UInt64) {
-        do {
-            try records.store(generation)
-            unstoredGeneration = nil
-            events.isEmpty
-                ? dispatch(.generationStored(generation)) : events.append(.generationStored(generation))
-        } catch {
-            if unstoredGeneration == nil {
-                log.error("cannot store generation \(generation); output stays held: \(error)")
-            }
-            unstoredGeneration = generation
-            retryStoreAt = now + .seconds(1)
-        }
+        hello.arbiter = options.arbiterChoice?.name
+        hello.hasUnreplicatedDisk = !options.unreplicatedDisks.isEmpty
+        queue(.hello(hello))
     }
 
     private func storeAloneAfter() {

@@ -18,6 +18,12 @@ package struct ProtectOptions: Sendable {
     package var unreplicatedDisks: [String] = []
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
+    /// Who grants generations; nil: nobody is asked.
+    package var arbiter: (any Arbiter)? { didSet { settings.arbitration = arbitration } }
+    /// Whether it decides by itself, or a person does.
+    package var arbiterDecides = false { didSet { settings.arbitration = arbitration } }
+    /// The generation of the arbiter's record, whose owner somebody vouches for: the guest is over there.
+    package var ifGeneration: UInt64?
     /// The operator's programs that are told what happens.
     package var hooks = HookOptions()
     /// A file that gets every byte of the stream.
@@ -27,5 +33,14 @@ package struct ProtectOptions: Sendable {
     package init(standby: SocketAddress, lookUp: @escaping StandbyAddress.LookUp = TCP.addresses) {
         self.standby = standby
         address = StandbyAddress(standby, lookUp: lookUp)
+    }
+
+    /// What both sides compare.
+    package var arbiterChoice: ArbiterChoice? {
+        arbiter.map { ArbiterChoice(name: $0.name, decides: arbiterDecides) }
+    }
+
+    private var arbitration: Arbitration {
+        arbiter == nil ? .preferPrimary : .arbiter(decides: arbiterDecides)
     }
 }

@@ -41,6 +41,13 @@ enum ProtectReporting {
                 "OUTDATED: this copy may no longer run, the guest is active elsewhere; its output is dropped",
                 metadata: ["generation": "\(generation)"]
             )
+        case .arbiterDenied(let record):
+            log.critical(
+                "the arbiter granted the guest to somebody else",
+                metadata: ["owner": "\(record.owner)", "generation": "\(record.generation)"]
+            )
+        case .arbiterUnanswered(let reason):
+            log.error("the arbiter grants nothing, and is asked again; what is held stays held: \(reason)")
         case .splitBrain(let generation):
             log.critical(
                 "SPLIT BRAIN: the guest runs here alone and is active at the standby too; nothing was stopped",
@@ -62,6 +69,11 @@ enum ProtectReporting {
             "the guest crashed and the standby does not answer; its image there is the newest: remusd activate"
         case .unanswered(let reason):
             "\(words(reason)); the standby does not answer, its image is outdated by generation \(generation)"
+        case .denied(let record):
+            "the arbiter granted generation \(record.generation) to \(record.owner): if the guest is over there, for good, "
+                + "protect it with --if-generation \(record.generation)"
+        case .noGrant(let reason):
+            "the arbiter granted nothing, so nothing was begun: \(reason)"
         case .refused(let refusal): "the standby refused: \(refusal.text)"
         case .failed(let reason): reason
         }

@@ -8,9 +8,9 @@ import SystemSupport
 /// `remusd protect`: one guest's protection in this process, with its durable record and its control socket.
 package final class ProtectService: Sendable {
     package let guest: GuestName
-    private let options: ProtectOptions
+    let options: ProtectOptions
     private let paths: Paths
-    private let engine: ProtectEngine
+    let engine: ProtectEngine
     private let tracking: String
     private let reader: EngineChoice?
     private let caveats: [String]
@@ -19,11 +19,11 @@ package final class ProtectService: Sendable {
     private let memoryBytes: UInt64
     private let uuid: GuestUUID
     private let address: String
-    private let start: PrimaryStart
+    let start: PrimaryStart
     /// A protection of this guest that follows in this process goes on with them.
     package let hooks: HookRunner
     private let ended = Monitor(ProtectResult?.none)
-    private let log: Logger
+    let log: Logger
 
     /// Takes control of the guest and writes down a generation of its own, without touching the guest's work yet.
     /// - Parameter hooks: those of the protection before this one, in this process.
@@ -56,9 +56,16 @@ package final class ProtectService: Sendable {
             description,
             peer: options.standby,
             aloneAfter: options.settings.aloneAfter,
+            arbiter: options.arbiterChoice,
             link: options.xlPeer == nil ? options.security.mode : nil
         )
-        start = try records.begin(plugWasClosed: opened.output.wasClosed)
+        if let vouched = options.ifGeneration {
+            log.critical(
+                "somebody vouches that the guest is over where the arbiter says it is",
+                metadata: ["generation": "\(vouched)"]
+            )
+        }
+        start = try records.begin(plugWasClosed: opened.output.wasClosed, vouched: options.ifGeneration)
         hooks = predecessors ?? HookRunner(options.hooks, paths, role: .primary, target.name, log)
         engine = try ProtectEngine(
             guest: opened.guest,
@@ -93,7 +100,7 @@ package final class ProtectService: Sendable {
                 """
                 output stays held, and \(options.standby) is not connected to yet: \
                 \(other ?? "no record says which standby has an image, and that may still be activated"). \
-                The guest goes on after \(engine.snapshot.status.aloneAfter)
+                \(permission)
                 """
             )
         } else if let recorded = start.recordedAloneAfter, recorded > options.settings.aloneAfter {
@@ -143,7 +150,22 @@ package final class ProtectService: Sendable {
             let result = ended.wait(until: Clock.monotonic + patience.nanoseconds) { $0 }
             return .encoding(reply(result))
         }
+        router.on("POST", "/v1/continue") { [self] request, _ in
+            .encoding(goOn(try request.decode(ContinueRequest.self)))
+        }
+        router.on("POST", "/v1/resolve") { [self] request, _ in
+            .encoding(resolve(try request.decode(ResolveRequest.self)))
+        }
         return router
+    }
+
+    /// What gives a held guest its output back.
+    private var permission: String {
+        switch options.settings.arbitration {
+        case .preferPrimary: "The guest goes on after \(engine.snapshot.status.aloneAfter)"
+        case .arbiter(decides: true) where !start.isUnknown: "The arbiter is asked"
+        case .arbiter: "It goes on by somebody's word: remusd continue \(guest) --confirm-fenced STANDBY"
+        }
     }
 
     private func reply(_ result: ProtectResult?) -> UnprotectReply {
@@ -159,7 +181,7 @@ package final class ProtectService: Sendable {
             return UnprotectReply(outcome: .ended, peer: "dropped at generation \(generation + 1)")
         case .ended(_, .kept): return UnprotectReply(outcome: .ended, peer: "image kept")
         case .unanswered: return UnprotectReply(outcome: .alone, message: text(of: result))
-        case .nothingToDrop, .outdated, .refused, .failed:
+        case .nothingToDrop, .outdated, .refused, .failed, .denied, .noGrant:
             return UnprotectReply(outcome: .ended, message: text(of: result))
         }
     }
@@ -213,6 +235,14 @@ package final class ProtectService: Sendable {
         }
         status.dirtyTracking = tracking
         status.engine = reader?.rawValue
+        status.arbiter = options.arbiterChoice.map {
+            GuestStatus.Arbiter(
+                name: $0.name,
+                decides: $0.decides,
+                isAsking: machine.isAsking,
+                lastAnswer: machine.arbiterTrouble
+            )
+        }
         status.memoryBytes = memoryBytes
         if machine.state == .syncing {
             status.sync = .init(donePages: UInt64(snapshot.syncDone), totalPages: UInt64(snapshot.syncTotal))
@@ -232,6 +262,10 @@ package final class ProtectService: Sendable {
                 "\(options.standby.host) has each epoch before its output goes, but its xl acknowledges none: whether it "
                     + "could start the guest is not known"
             )
+        case .protected where machine.isAsking:
+            reasons.append(
+                "NOT PROTECTED: a request to the arbiter is not answered; if it was granted, the standby may not activate"
+            )
         case .protected: break
         case .starting, .connecting: reasons.append("UNPROTECTED: no session with the standby yet")
         case .syncing:
@@ -250,6 +284,7 @@ package final class ProtectService: Sendable {
                     ?? "NOT PROTECTED: output was held when protection began, and no record says for which standby's "
                     + "image: that may still be activated"
             )
+            reasons += waitingReasons(machine)
             if let at = machine.aloneAt {
                 reasons.append("goes on, and to \(options.standby), in \((at - now).rounded)")
             }
@@ -273,8 +308,30 @@ package final class ProtectService: Sendable {
         if let loss = machine.lastLoss, machine.state != .protected {
             reasons.append(LinkFailure.text(failure, of: "the standby", loss.text))
         }
+        reasons += waitingReasons(machine)
         if let at = machine.aloneAt {
             reasons.append("goes on alone in \((at - now).rounded) unless the standby answers")
+        }
+        return reasons
+    }
+}
+
+extension ProtectService {
+    /// What a guest waits for that no time gives it.
+    private func waitingReasons(_ machine: ProtectStatus) -> [String] {
+        var reasons: [String] = []
+        if let trouble = machine.arbiterTrouble { reasons.append("the arbiter granted nothing: \(trouble)") }
+        guard machine.mayContinue else { return reasons }
+        switch options.settings.arbitration {
+        case .preferPrimary: break
+        case .arbiter(decides: true) where machine.isAsking:
+            reasons.append("goes on when the arbiter grants it")
+        case .arbiter(decides: true) where !machine.imageUnknown: break
+        case .arbiter:
+            reasons.append(
+                "goes on by somebody's word only: once the standby is off, remusd continue \(guest) --confirm-fenced "
+                    + "\(machine.standbyHost ?? options.standby.host)"
+            )
         }
         return reasons
     }

@@ -8,9 +8,10 @@ package final class GenerationStore: Sendable {
     private let primaryPath: String
     private let standbyPath: String
     private let guest: String
-    private let uuid: String
+    private let uuid: GuestUUID
     private let peer: String
     private let aloneAfter: TimeSpan
+    private let arbiter: ArbiterChoice?
     private let link: LinkMode?
     /// How an earlier protection reached its standby.
     private let earlierLink = Mutex(LinkMode?.none)
@@ -26,12 +27,14 @@ package final class GenerationStore: Sendable {
         _ guest: GuestDescription,
         peer: SocketAddress,
         aloneAfter: TimeSpan,
+        arbiter: ArbiterChoice? = nil,
         link: LinkMode? = nil
     ) {
+        self.arbiter = arbiter
         primaryPath = paths.primaryRecord(name)
         standbyPath = paths.standbyRecord(name)
         self.guest = guest.name
-        uuid = guest.uuid.description
+        uuid = guest.uuid
         self.peer = peer.description
         self.aloneAfter = aloneAfter
         self.link = link
@@ -39,18 +42,24 @@ package final class GenerationStore: Sendable {
     }
 
     /// Begins a protection (`PrimaryFacts.beginning`), durably.
-    /// - Parameter plugWasClosed: output is held for an image that a predecessor made.
-    package func begin(plugWasClosed: Bool) throws -> PrimaryStart {
+    /// - Parameters:
+    ///   - plugWasClosed: output is held for an image that a predecessor made.
+    ///   - vouched: the generation of the arbiter's record, whose owner somebody vouches for.
+    /// - Throws: `ArbiterChanged`, `RecordError`, `SystemError`.
+    package func begin(plugWasClosed: Bool, vouched: UInt64? = nil) throws -> PrimaryStart {
+        let uuid = uuid.description
         let primary = try PrimaryRecord.load(from: primaryPath)
         let standby = try StandbyRecord.load(from: standbyPath)
         earlierLink.withLock { $0 = primary?.link }
         hosts.withLock { $0 = (primary?.peer == peer ? primary?.standbyHost : nil, primary?.standbyHost) }
-        let (facts, start) = PrimaryFacts.beginning(
+        let (facts, start) = try PrimaryFacts.beginning(
             after: primary.flatMap { $0.uuid == uuid ? PrimaryFacts($0) : nil },
-            standbyGeneration: standby.flatMap { $0.uuid == uuid ? $0.generation : nil },
+            asStandby: standby.flatMap { $0.uuid == uuid ? StandbyFacts($0) : nil },
             plugWasClosed: plugWasClosed,
             standby: peer,
-            aloneAfter: aloneAfter
+            aloneAfter: aloneAfter,
+            arbiter: arbiter,
+            vouched: vouched
         )
         try write { $0 = facts }
         return start
@@ -58,6 +67,25 @@ package final class GenerationStore: Sendable {
 
     /// Writes a generation down durably.
     package func store(_ generation: UInt64) throws { try write { $0.raise(to: generation, standby: peer) } }
+
+    /// Writes down that a generation is wished for, unless one is already.
+    /// - Returns: what to ask the arbiter for.
+    package func wish(for generation: UInt64) throws -> GrantRequest {
+        let id = UInt64.random(in: 1 ... .max)
+        var request: GrantRequest?
+        try write { request = $0.wish(for: uuid, generation, owner: PrimaryIdentity.hostName, id: id) }
+        guard let request else { throw SystemError("ask an arbiter that is not there", code: 22) }
+        return request
+    }
+
+    /// Writes down what the arbiter granted.
+    package func grant(_ record: GrantRecord) throws { try write { $0.grant(record, standby: peer) } }
+
+    /// Writes a generation down that somebody's word gave.
+    package func goOn(as generation: UInt64) throws { try write { $0.goOn(as: generation, standby: peer) } }
+
+    /// This copy is kept, not the one of `generation`: what is asked for next is asked from there.
+    package func prevail(over generation: UInt64) { kept.withLock { $0.prevail(over: generation) } }
 
     /// No image is left that trusts a longer alone-after than ours.
     package func storeAloneAfter() throws { try write { $0.shorten(to: aloneAfter, standby: peer) } }
@@ -77,13 +105,14 @@ package final class GenerationStore: Sendable {
             change(&kept)
             var record = PrimaryRecord(
                 guest: guest,
-                uuid: uuid,
+                uuid: uuid.description,
                 generation: kept.generation,
                 session: nil,
                 peer: kept.standby
             )
             record.aloneAfter = kept.aloneAfter
             record.outdatedBy = kept.outdatedBy
+            record.arbiter = kept.arbiter.map { ArbiterRecord($0) }
             record.link = kept.standby == peer ? link : earlierLink.withLock { $0 }
             record.standbyHost = hosts.withLock { kept.standby == peer ? $0.own : $0.earlier }
             try record.store(at: primaryPath)
@@ -98,7 +127,8 @@ extension PrimaryFacts {
             generation: record.generation,
             standby: record.peer,
             aloneAfter: record.aloneAfter ?? ProtectSettings().aloneAfter,
-            outdatedBy: record.outdatedBy
+            outdatedBy: record.outdatedBy,
+            arbiter: record.arbiter?.facts
         )
     }
 }

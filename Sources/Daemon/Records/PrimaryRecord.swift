@@ -21,6 +21,8 @@ package struct PrimaryRecord: DurableRecord, Equatable {
     package var aloneAfterMs: UInt64?
     /// The generation at which the guest was found active elsewhere: this copy may not run any more. Nil while it may.
     package var outdatedBy: UInt64?
+    /// The arbiter of the protection, nil if it has none.
+    package var arbiter: ArbiterRecord?
     /// RFC 3339, UTC; for people.
     package var updatedAt: String
 
@@ -48,6 +50,7 @@ package struct PrimaryRecord: DurableRecord, Equatable {
         case standbyHost = "standby_host"
         case aloneAfterMs = "alone_after_ms"
         case outdatedBy = "outdated_by"
+        case arbiter
         case updatedAt = "updated_at"
     }
 

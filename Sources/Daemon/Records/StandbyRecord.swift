@@ -23,6 +23,8 @@ package struct StandbyRecord: DurableRecord, Equatable {
     package var activatedFrom: UInt64?
     /// The random id of the grant: the same generation with another id is a split brain.
     package var id: String?
+    /// The arbiter that the image goes by, nil if it goes by none.
+    package var arbiter: ArbiterRecord?
     /// Where clients reach the guest.
     package var address: String?
     /// The name of the host that the image came from, or the last one did.
@@ -54,7 +56,7 @@ package struct StandbyRecord: DurableRecord, Equatable {
     package enum CodingKeys: String, CodingKey {
         case schema, guest, uuid, generation, state
         case activatedFrom = "activated_from"
-        case id, address
+        case id, arbiter, address
         case primaryHost = "primary_host"
         case updatedAt = "updated_at"
     }

@@ -116,7 +116,8 @@ struct StoredImage {
             aloneAfter: image.aloneAfter,
             primaryHost: image.primaryHost,
             lastEchoedBeat: image.lastEchoedBeat,
-            unacknowledged: image.unacknowledged
+            unacknowledged: image.unacknowledged,
+            hasUnreplicatedDisk: image.hasUnreplicatedDisk
         )
     }
 }

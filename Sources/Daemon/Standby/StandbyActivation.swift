@@ -18,7 +18,7 @@ extension StandbyGuest {
         noticeEndOfGuest()
         noticeLostImage()
         let decision = decide(request)
-        guard case .allowed(let generation) = decision else { return refusal(decision) }
+        guard let generation = decision.generation else { return refusal(decision) }
         let plan = state.withLock { state in state.image.map { makePlan(request, $0) } }
         guard let plan else {
             return refusal(.noConsistentImage("there is no committed image of this guest here"))
@@ -34,7 +34,9 @@ extension StandbyGuest {
         if request.dryRun {
             return reply(
                 .wouldActivate,
-                "nothing stands in the way of generation \(generation)",
+                decision == .ask(generation: generation)
+                    ? "the arbiter would be asked for generation \(generation)"
+                    : "nothing stands in the way of generation \(generation)",
                 generation: generation
             )
         }
@@ -45,18 +47,50 @@ extension StandbyGuest {
             state.machine.liveConnection.flatMap { state.connections[$0] }?.shutDown()
         }
         return session.withLock { _ in
-            guard case .allowed(let generation) = decide(request) else { return refusal(decide(request)) }
+            let decision = decide(request)
             // While the hooks were asked, a session may have begun with another image.
             let plan = state.withLock { state in state.image.map { makePlan(request, $0) } } ?? plan
-            return grantAndStart(plan, generation, activator)
+            switch decision {
+            case .allowed(let generation) where request.force && !isGranted:
+                return force(request, plan, generation, activator)
+            case .allowed(let generation): return grantAndStart(plan, generation, nil, activator)
+            case .ask:
+                switch askArbiter() {
+                case .success(let record): return grantAndStart(plan, record.generation, record, activator)
+                case .failure(let failure): return reply(failure.outcome, failure.text)
+                }
+            default: return refusal(decision)
+            }
         }
+    }
+
+    /// The guest was granted to this host, and has not started.
+    private var isGranted: Bool { state.withLock { $0.machine.facts.state == .active } }
+
+    /// By somebody's word, which is written down: in the log, and in the record's id.
+    private func force(
+        _ request: ActivateRequest,
+        _ plan: ActivationRequest,
+        _ generation: UInt64,
+        _ activator: any GuestActivator
+    ) -> ActivateReply {
+        log.critical(
+            "activation is FORCED, whatever the arbiter says",
+            metadata: [
+                "generation": "\(generation)", "if_generation": "\(request.ifGeneration ?? 0)",
+                "confirm_fenced": "\(request.confirmFenced ?? "-")",
+            ]
+        )
+        let (next, record) = overruleArbiter(generation)
+        return grantAndStart(plan, next, record, activator)
     }
 
     private func decide(_ request: ActivateRequest) -> ActivationDecision {
         let order = ActivationOrder(
             confirmFenced: request.confirmFenced,
             ifGeneration: request.ifGeneration,
-            acceptRollback: request.acceptRollback
+            acceptRollback: request.acceptRollback,
+            force: request.force
         )
         let watch = state.withLock { $0.primaryWatch }
         let gone = watch?.primaryGoneSince
@@ -99,12 +133,13 @@ extension StandbyGuest {
     private func grantAndStart(
         _ plan: ActivationRequest,
         _ generation: UInt64,
+        _ granted: GrantRecord?,
         _ activator: any GuestActivator
     ) -> ActivateReply {
         let (facts, image) = state.withLock { state in
             let known = state.machine.facts
-            let id = known.state == .active ? known.activationID : UInt64.random(in: 1 ... .max)
-            return (state.machine.activated(as: generation, id: id), state.image)
+            let id = known.state == .active ? known.activationID : granted?.id ?? .random(in: 1 ... .max)
+            return (state.machine.activated(as: generation, id: id, granted: granted), state.image)
         }
         guard let image else { return refusal(.noConsistentImage("the image is gone")) }
         var plan = plan
@@ -201,7 +236,8 @@ extension StandbyGuest {
 
     private func refusal(_ decision: ActivationDecision) -> ActivateReply {
         switch decision {
-        case .allowed: return reply(.tryAgain, "the situation changed; try again")
+        case .allowed, .ask: return reply(.tryAgain, "the situation changed; try again")
+        case .arbiterDiffers(let text): return reply(.arbiterUnavailable, text)
         case .alreadyActive:
             if state.withLock({ $0.activating }) { return reply(.tryAgain, "an activation is on its way") }
             var answer = reply(.active, "the guest is active here already")
@@ -246,6 +282,16 @@ extension StandbyGuest {
                 message: message,
                 reasons: reasons.isEmpty && outcome.exitCode != 0 ? [message] : reasons
             )
+        }
+    }
+}
+
+extension ActivationDecision {
+    /// As what the guest would start, if nothing stands in the way, or the arbiter alone.
+    fileprivate var generation: UInt64? {
+        switch self {
+        case .allowed(let generation), .ask(let generation): generation
+        default: nil
         }
     }
 }

@@ -10,14 +10,17 @@ struct StandbyAdoption {
     private var paths: Paths { options.paths }
     private let guardian: GuardianClient
     private let activator: any GuestActivator
+    private let arbiter: StandbyArbiter?
     private let log: Logger
 
     init(
         _ options: StandbyOptions,
         _ guardian: GuardianClient,
         _ activator: any GuestActivator,
+        _ arbiter: StandbyArbiter?,
         _ log: Logger
     ) {
+        self.arbiter = arbiter
         self.options = options
         self.guardian = guardian
         self.activator = activator
@@ -109,6 +112,7 @@ struct StandbyAdoption {
             machine: machine,
             image: image,
             warmer: options.warmStart,
+            arbiter: arbiter,
             hooks: options.hooks
         )
         guest.state.withLock { state in

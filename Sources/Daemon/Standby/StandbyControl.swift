@@ -25,6 +25,17 @@ extension StandbyService {
             }
             return .encoding(guest.activate(order, with: activator))
         }
+        router.on("POST", "/v1/guests/{name}/resolve") { [self] request, names in
+            let order = try request.decode(ResolveRequest.self)
+            let name = names["name"] ?? ""
+            guard let guest = guest(named: name) else {
+                let message = "no guest \(name) is known to this standby"
+                return .encoding(
+                    WordReply(guest: name, outcome: .nothingToDo, generation: 0, message: message)
+                )
+            }
+            return .encoding(guest.resolve(order))
+        }
         router.on("GET", "/v1/guests/{name}/export") { [self] _, names in
             let name = names["name"] ?? ""
             guard let guest = guest(named: name) else {

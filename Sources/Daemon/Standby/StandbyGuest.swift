@@ -39,6 +39,8 @@ final class StandbyGuest: Sendable {
         var primaryWatch: PrimaryWatch?
         var effects = EffectBuffer<StandbyEffect>()
         var imageTrouble: String?
+        /// How the arbiter answered last.
+        var lastAnswer: GrantAnswer?
         /// What is known of the link to the primary.
         var link = LinkWitness()
         /// How the connection of that number ended, where its own thread saw it.
@@ -61,6 +63,7 @@ final class StandbyGuest: Sendable {
     let guardian: GuardianClient
     /// Begins a guest's domain, if such guests are kept warm here.
     let warmer: WarmStart?
+    let arbiter: StandbyArbiter?
     /// The operator's programs that are told what happens.
     let hooks: HookRunner?
     let log: Logger
@@ -77,8 +80,12 @@ final class StandbyGuest: Sendable {
         machine: StandbyMachine,
         image: StoredImage?,
         warmer: WarmStart? = nil,
+        arbiter: StandbyArbiter? = nil,
         hooks: HookOptions? = nil
     ) {
+        var machine = machine
+        Self.equip(&machine, with: arbiter)
+        self.arbiter = arbiter
         self.name = name
         self.paths = paths
         self.guardian = guardian
@@ -223,6 +230,7 @@ final class StandbyGuest: Sendable {
         case .report(let report):
             noteReport(report, event, &state)
             report.log(to: log, failure: state.link.failure)
+        case .activate: beginActivation()
         case .apply: break
         }
     }
@@ -266,6 +274,7 @@ final class StandbyGuest: Sendable {
             id: facts.activationID == 0 ? nil : String(facts.activationID, radix: 16),
             address: known.isEmpty ? nil : known
         )
+        record.arbiter = facts.arbiter.map { ArbiterRecord($0) }
         record.primaryHost = state.primaryHost
         try record.store(at: paths.standbyRecord(name))
         state.durable = facts
@@ -296,7 +305,8 @@ extension StandbyFacts {
             state: state,
             generation: record.generation,
             activationID: record.id.flatMap { UInt64($0, radix: 16) } ?? 0,
-            activatedFrom: record.activatedFrom
+            activatedFrom: record.activatedFrom,
+            arbiter: record.arbiter?.facts
         )
     }
 }

@@ -16,7 +16,7 @@ extension StandbyGuest {
             if id == state.machine.liveConnection { state.link.heard(at: Self.now) }
         case .notListening(let id):
             if id == state.machine.liveConnection { state.link.wasBusy(until: Self.now) }
-        case .violation, .failure, .connectionLost, .imageLost, .tick: break
+        case .violation, .failure, .connectionLost, .imageLost, .activationFailed, .tick: break
         }
     }
 
@@ -36,7 +36,7 @@ extension StandbyGuest {
                 case .violation: .violation
                 // Nothing was read or written meanwhile that could have failed.
                 case .connectionLost, .hello: .byPeer
-                case .failure, .imageLost: .byUs
+                case .failure, .imageLost, .activationFailed: .byUs
                 }
             }
         case .imageCommitted, .refused: break

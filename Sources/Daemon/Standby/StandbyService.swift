@@ -18,6 +18,12 @@ package struct StandbyOptions: Sendable {
     package var security = LinkSecurity.plaintext
     /// Takes primaries that wait for no ack (docs/interop.md).
     package var unsafePeers = false
+    /// Who grants what is activated; nil: nobody is asked.
+    package var arbiter: (any Arbiter)?
+    /// Whether it decides by itself, or a person does.
+    package var arbiterDecides = false
+    /// A guest whose primary is gone without a word is activated without being told to, if the arbiter grants it.
+    package var activatesByItself = false
     /// The operator's programs that are told what happens.
     package var hooks = HookOptions()
     /// Begins a guest's domain, where guests are kept warm: nil keeps it cold.
@@ -36,6 +42,21 @@ package struct StandbyOptions: Sendable {
     }
 }
 
+extension StandbyOptions {
+    /// What each guest is told of the arbiter.
+    func standbyArbiter(_ activator: any GuestActivator) -> StandbyArbiter? {
+        guard let arbiter else { return nil }
+        var result = StandbyArbiter(
+            arbiter: arbiter,
+            choice: ArbiterChoice(name: arbiter.name, decides: arbiterDecides)
+        )
+        if activatesByItself, arbiterDecides {
+            result.activateByItself = { $0.endActivation($0.activate(ActivateRequest(), with: activator)) }
+        }
+        return result
+    }
+}
+
 /// The standby daemon: listens for primaries, keeps their guests' images, activates them when told to.
 package final class StandbyService: Sendable {
     /// An epoch larger than this gives its buffer's memory back once it is applied.
@@ -51,6 +72,7 @@ package final class StandbyService: Sendable {
     package let memoryCeiling: UInt64
     let activator: any GuestActivator
     let guardian: GuardianClient
+    let arbiter: StandbyArbiter?
     private let listener: Descriptor
     private let stopping: EventFD
     private let guests: Mutex<[GuestName: StandbyGuest]>
@@ -77,7 +99,8 @@ package final class StandbyService: Sendable {
         guardian = try GuardianClient(path: try options.paths.guardianSocket())
         stopping = try EventFD()
         var found: [GuestName: StandbyGuest] = [:]
-        for guest in try StandbyAdoption(options, guardian, activator, log).guests() {
+        arbiter = options.standbyArbiter(activator)
+        for guest in try StandbyAdoption(options, guardian, activator, arbiter, log).guests() {
             found[guest.name] = guest
         }
         guests = Mutex(found)
@@ -103,6 +126,7 @@ package final class StandbyService: Sendable {
     package func run() {
         do { try outlook.start(activator) { [self] in allGuests } } catch { log.error("\(error)") }
         defer { outlook.stop() }
+        startTicking()
         let losses = StandbyLossWatch { [self] in allGuests }
         defer { losses.stop() }
         while true {
@@ -118,6 +142,21 @@ package final class StandbyService: Sendable {
                 refusals.note("\(error)", peer: "unknown")
                 usleep(100_000)
             }
+        }
+    }
+
+    /// Guests whose primary is gone have no connection that would let their time pass.
+    private func startTicking() {
+        guard arbiter?.activateByItself != nil else { return }
+        do {
+            let thread = try WorkerThread("alone") { [self] in
+                while !Poll.wait(stopping.descriptor.raw, milliseconds: 100) {
+                    for guest in allGuests { guest.tickIfAlone() }
+                }
+            }
+            thread.detach()
+        } catch {
+            log.error("nothing is activated without being told to: \(error)")
         }
     }
 
@@ -216,6 +255,7 @@ package final class StandbyService: Sendable {
             machine: machine,
             image: nil,
             warmer: options.warmStart,
+            arbiter: arbiter,
             hooks: options.hooks
         )
     }

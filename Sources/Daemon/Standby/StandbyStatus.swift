@@ -36,7 +36,19 @@ extension StandbyGuest {
                 let total = UInt64(incoming.layout.pageCount)
                 status.sync = .init(donePages: UInt64(incoming.populatedPages), totalPages: total)
             }
-            if case .allowed = decision { status.mayActivate = state.imageTrouble == nil }
+            switch decision {
+            case .allowed, .ask: status.mayActivate = state.imageTrouble == nil
+            default: break
+            }
+            status.arbiter = arbiter.map {
+                let answer = state.lastAnswer
+                return GuestStatus.Arbiter(
+                    name: $0.choice.name,
+                    decides: $0.choice.decides,
+                    isAsking: machine.isAsking,
+                    lastAnswer: answer.map { AskingFailure($0).text }
+                )
+            }
             status.reasons = Self.reasons(state, status.state, decision, name)
             if let outlook = state.outlook, !machine.runsHere {
                 status.reasons += outlook.obstacles.map { "it could not be started here: \($0)" }
@@ -94,6 +106,8 @@ extension StandbyGuest {
         }
         switch decision {
         case .allowed: break
+        case .ask(let generation): reasons.append("the arbiter will be asked for generation \(generation)")
+        case .arbiterDiffers(let text): reasons.append(text)
         case .alreadyActive:
             return [
                 "UNPROTECTED: the guest runs here and nobody keeps its image; 'remusd protect' it to a standby"

@@ -78,7 +78,7 @@ package struct BootGuard: Sendable {
                 }
                 let answer = try start.decide(GuestStart.Order())
                 if case .start(let generation) = answer.decision {
-                    try start.record(generation)
+                    try start.record(generation, GuestStart.Order())
                     return entry(true, answer.text)
                 }
                 let mayChange: Bool =

@@ -12,6 +12,8 @@ package struct GuestStart: Sendable {
         /// The other host, which the caller made sure is off or cut off.
         package var confirmFenced: String?
         package var abandonsImage = false
+        /// The guest's arbiter, where its name on record does not say how to speak to it.
+        package var arbiter: ArbiterSpec?
 
         package init() {}
     }
@@ -24,8 +26,8 @@ package struct GuestStart: Sendable {
 
     package let name: GuestName
     private let paths: Paths
-    private let primary: PrimaryRecord?
-    private let standby: StandbyRecord?
+    let primary: PrimaryRecord?
+    let standby: StandbyRecord?
 
     /// - Returns: nil for a guest that remusd does not know: whoever starts it need ask nobody.
     /// - Throws: `RecordError` for a record that cannot be read.
@@ -37,7 +39,7 @@ package struct GuestStart: Sendable {
         self.paths = paths
     }
 
-    private var uuid: String { primary?.uuid ?? standby?.uuid ?? "" }
+    var uuid: String { primary?.uuid ?? standby?.uuid ?? "" }
     private var aloneAfter: TimeSpan { primary?.aloneAfter ?? ProtectSettings().aloneAfter }
 
     /// The other host's name, as the newer of the two records has it; nil if none does.
@@ -108,12 +110,16 @@ package struct GuestStart: Sendable {
         }
     }
 
-    /// Writes down, durably, that this host may run the guest as `generation`. To be done before it is started.
-    package func record(_ generation: UInt64) throws(SystemError) {
+    /// Writes down, durably, that this host may run the guest as `generation`, if that is given, and what it knows of the
+    /// arbiter's record.
+    func store(_ generation: UInt64?, _ arbiter: ArbiterFacts?) throws(SystemError) {
         var record =
             primary ?? PrimaryRecord(guest: name.text, uuid: uuid, generation: 0, session: nil, peer: nil)
-        record.generation = generation
-        record.outdatedBy = nil
+        if let generation {
+            record.generation = generation
+            record.outdatedBy = nil
+        }
+        if let arbiter { record.arbiter = ArbiterRecord(arbiter) }
         record.updatedAt = Timestamp.now
         try record.store(at: paths.primaryRecord(name))
     }

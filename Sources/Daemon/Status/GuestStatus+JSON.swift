@@ -29,7 +29,7 @@ extension GuestStatus {
         case pages, pause
         case outputLatencyUs = "output_latency_us"
         case dirtyTracking = "dirty_tracking"
-        case engine
+        case engine, arbiter
         case memoryBytes = "memory_bytes"
         case populatedBytes = "populated_bytes"
         case memoryCeilingBytes = "memory_ceiling_bytes"
@@ -72,6 +72,7 @@ extension GuestStatus {
         try values.encodeIfPresent(outputLatencyUs, forKey: .outputLatencyUs)
         try values.encodeIfPresent(dirtyTracking, forKey: .dirtyTracking)
         try values.encodeIfPresent(engine, forKey: .engine)
+        try values.encodeIfPresent(arbiter, forKey: .arbiter)
         try values.encodeIfPresent(memoryBytes, forKey: .memoryBytes)
         try values.encodeIfPresent(populatedBytes, forKey: .populatedBytes)
         try values.encodeIfPresent(memoryCeilingBytes, forKey: .memoryCeilingBytes)

@@ -138,6 +138,30 @@ package struct GuestStatus: Codable, Equatable, Sendable {
         }
     }
 
+    /// Who grants generations.
+    package struct Arbiter: Codable, Equatable, Sendable {
+        package var name: String
+        /// False: a person does.
+        package var decides: Bool
+        /// It was asked, and what it was asked is not settled.
+        package var isAsking: Bool
+        /// What it said last, or why it said nothing; absent before.
+        package var lastAnswer: String?
+
+        package init(name: String, decides: Bool, isAsking: Bool, lastAnswer: String? = nil) {
+            self.name = name
+            self.decides = decides
+            self.isAsking = isAsking
+            self.lastAnswer = lastAnswer
+        }
+
+        package enum CodingKeys: String, CodingKey {
+            case name, decides
+            case isAsking = "asking"
+            case lastAnswer = "last_answer"
+        }
+    }
+
     /// `remusd.status/1`. Keys may be added under this number; none is removed or changes its meaning.
     package static let currentSchema = "remusd.status/1"
 
@@ -195,6 +219,7 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var memoryBytes: UInt64?
     /// Of that, what is backed by memory.
     package var populatedBytes: UInt64?
+    package var arbiter: Arbiter?
     /// What the standby may use for all its images.
     package var memoryCeilingBytes: UInt64?
     /// What it uses.

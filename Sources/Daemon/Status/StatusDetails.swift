@@ -13,7 +13,7 @@ enum StatusDetails {
             ("output", output(status)),
             ("pause", pause(status)),
             ("pages", pages(status)),
-            ("sync", sync(status)),
+            ("sync", sync(status)), ("arbiter", arbiter(status)),
             ("image", image(status)),
         ]
     }
@@ -89,6 +89,14 @@ enum StatusDetails {
         guard let sync = status.sync else { return "" }
         let share = sync.totalPages == 0 ? "" : " (\(min(100, sync.donePages * 100 / sync.totalPages))%)"
         return "\(sync.donePages) of \(sync.totalPages) pages\(share)"
+    }
+
+    private static func arbiter(_ status: GuestStatus) -> String {
+        guard let arbiter = status.arbiter else { return "" }
+        return join([
+            arbiter.name + (arbiter.decides ? "" : ": a person decides"), arbiter.isAsking ? "asked" : "",
+            arbiter.lastAnswer ?? "",
+        ])
     }
 
     private static func start(_ status: GuestStatus) -> String {

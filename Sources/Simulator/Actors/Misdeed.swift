@@ -15,6 +15,12 @@ package enum Misdeed: String, CaseIterable, Sendable {
     case aloneWithoutPermission = "alone-without-permission"
     /// An activation does not care that the primary may have run alone since.
     case staleImage = "stale-image"
+    /// A standby that should ask the arbiter does not.
+    case activationUnasked = "activation-unasked"
+    /// The primary takes it for a grant that the arbiter does not answer.
+    case unansweredIsGranted = "unanswered-is-granted"
+    /// A grant is somebody else's for the asking after three seconds.
+    case leasedGrant = "leased-grant"
     /// A standby that finds an image when it starts lets it run.
     case restartedStandbyActivates = "restarted-standby-activates"
 }

@@ -11,7 +11,8 @@ enum Fault: String, CaseIterable {
     case harvestLate, harvestTooLarge, harvestFails, trackingLostInHarvest, trackingLost, resumeFails,
         plugFails
     case primaryRecordFails, standbyRecordFails, guardianFails, memoryFull, imageLost, startFails
-    case unprotected, failoverByPower, failoverByCut, activateWithoutAWord
+    case arbiterDown, arbiterCutOff, arbiterForgets, requestToArbiterLost, answerOfArbiterLost
+    case unprotected, failoverByPower, failoverByCut, activateWithoutAWord, continuedByHand
 }
 
 /// Decides what goes wrong, and when.
@@ -49,7 +50,12 @@ final class Misfortune {
     private func armDisk() {
         // Half of the time one that is seldom written.
         let kinds =
-            world.chance(2) ? WriteClass.allCases : [.aloneAfterShrinks, .outdated, .outdated, .crashed]
+            world.chance(2)
+            ? WriteClass.allCases
+            : [
+                .aloneAfterShrinks, .aloneAfterShrinks, .outdated, .outdated, .crashed, .crashed,
+                .standbyWish,
+            ]
         guard let host = world.any(world.hosts), let what = world.any(kinds),
             let step = world.any(DiskStep.allCases), let trouble = world.any(DiskTrouble.allCases)
         else { return }
@@ -249,6 +255,32 @@ final class Misfortune {
             guard let copy else { return false }
             world.person.fence(copy, byPower: fault == .failoverByPower)
         case .activateWithoutAWord: world.person.hope()
+        case .continuedByHand:
+            guard let copy, world.person.vouchForStandby(of: copy) else { return false }
+        case .arbiterDown, .arbiterCutOff, .arbiterForgets, .requestToArbiterLost, .answerOfArbiterLost:
+            return strikeArbiter(fault, host, other)
+        }
+        return true
+    }
+
+    private func strikeArbiter(_ fault: Fault, _ host: Host, _ other: Host) -> Bool {
+        let arbiter = world.arbiter
+        guard world.arbiterChoice?.decides == true else { return false }
+        let until = world.now + .milliseconds(world.random(100...15_000))
+        switch fault {
+        case .arbiterDown: arbiter.downUntil = until
+        case .arbiterCutOff: arbiter.cutUntil[(world.chance(2) ? host : other).index] = until
+        case .arbiterForgets:
+            guard world.chance(6), arbiter.record != nil else { return false }
+            arbiter.forget()
+        default:
+            // Counted as it happens.
+            _ = during(1000...10_000) {
+                arbiter.isUnreliable = true
+            } _: {
+                arbiter.isUnreliable = false
+            }
+            return false
         }
         return true
     }

@@ -7,6 +7,8 @@ final class Operator {
     /// A host that was fenced while its copy was the guest.
     private var fenced: Host?
     private var roundsWithoutGuest = 0
+    /// How often in a row the guest was found waiting for somebody's word.
+    private var roundsHeld = 0
     private var heardWhenFair: Int?
 
     init(in world: World) { self.world = world }
@@ -23,6 +25,7 @@ final class Operator {
         if let owner = world.owner, owner.end == nil, fenced == nil {
             roundsWithoutGuest = 0
             protect(owner)
+            goOn(owner)
             if world.isFair { judge(owner) }
         } else {
             failOver()
@@ -82,7 +85,8 @@ final class Operator {
             case .splitBrain:
                 // The other copy is stopped, and the one that is left protected again.
                 for other in world.hosts where other !== host { other.copy.map(destroy) }
-                protect.die()
+                if world.chance(2) { return protect.die() }
+                protect.whenRunning { protect.dispatch(.resolveRequested(keepsThis: true)) }
             case .outdated:
                 if owner.acknowledged == 0, !world.hosts.contains(where: { $0.standby?.holdsGrant ?? true }) {
                     world.breaks("R1: the guest on \(host.name) is new, and taken for outdated")
@@ -104,8 +108,56 @@ final class Operator {
         // A copy that is not the guest learns from the one that is, and is copied nowhere else.
         let guest = copy.number == world.client.owner ? nil : world.owner?.host
         guard let target = guest ?? (world.chance(4) ? world.any(others) : others.first) else { return }
-        let protect = PrimaryDriver.start(on: host, copy, to: target.index, settings)
+        let vouched = generationToVouchFor(copy)
+        let protect = PrimaryDriver.start(on: host, copy, to: target.index, settings, vouched: vouched)
         if let protect, protect.isAlive { host.protect = protect }
+    }
+
+    /// The arbiter's record stood against the guest, or was gone: whoever has it is over, and nobody holds a grant still.
+    private func generationToVouchFor(_ copy: GuestCopy) -> UInt64? {
+        guard copy.number == world.client.owner,
+            !world.hosts.contains(where: { $0.standby?.holdsGrant ?? true })
+        else { return nil }
+        switch copy.host.lastResult {
+        case .denied(let record): return record.generation
+        default:
+            guard world.arbiterChoice?.decides == true, world.arbiter.record == nil else { return nil }
+            return (try? Records.primary(on: copy.host.disk))?.generation
+        }
+    }
+
+    /// A guest that is held for long goes on by his word, once he has switched its standby off.
+    private func goOn(_ owner: GuestCopy) {
+        let waits = owner.host.protect?.isRunning == true && owner.host.protect?.machine.mayContinue == true
+        roundsHeld = waits ? roundsHeld + 1 : 0
+        if world.arbiterChoice != nil, roundsHeld > 20 { _ = vouchForStandby(of: owner) }
+        // An arbiter without its memory is given a new record when protection begins anew.
+        guard !waits, let protect = owner.host.protect, world.arbiter.record == nil,
+            protect.machine.status.arbiterTrouble != nil, world.chance(10)
+        else { return }
+        protect.whenRunning { protect.dispatch(.unprotectRequested) }
+    }
+
+    /// A guest that has ended, and whose output nobody gives back, is let go by his word too.
+    private func endWaiting() {
+        for host in world.hosts where host !== fenced {
+            guard let copy = host.copy, copy.number == world.client.owner, copy.end != nil else { continue }
+            _ = vouchForStandby(of: copy)
+        }
+    }
+
+    /// Switches off the hosts that may have an image that output is held for; images do not outlast that.
+    /// - Returns: false if the guest does not wait for such a word.
+    func vouchForStandby(of owner: GuestCopy) -> Bool {
+        guard fenced == nil, let protect = owner.host.protect, protect.isRunning, protect.machine.mayContinue
+        else { return false }
+        let known = protect.facts.standby.flatMap { Int($0) }
+        for host in world.hosts where host !== owner.host && (known == nil || known == host.index) {
+            host.losePower()
+        }
+        world.note { "somebody vouches for the standby of \(owner.host.name)" }
+        protect.dispatch(.continueRequested)
+        return true
     }
 
     // MARK: Failover
@@ -123,6 +175,7 @@ final class Operator {
 
     private func failOver() {
         roundsWithoutGuest += 1
+        if world.arbiterChoice != nil, roundsWithoutGuest % 20 == 0 { endWaiting() }
         var isUnclear = false
         for host in world.hosts where host !== fenced || host.copy == nil {
             guard host.isUp, let daemon = host.standby, daemon.isRunning else {
@@ -131,19 +184,26 @@ final class Operator {
             }
             // Whoever speaks for the guest must be off, or cut off; before its last word is gone nobody vouches for that.
             let others = world.hosts.filter { $0 !== host && $0.copy != nil && !$0.isIsolated }
-            guard others.allSatisfy({ $0.copy?.end != nil }), let image = daemon.image,
+            // An arbiter's grant fences what it is not granted to.
+            let isFenced = others.allSatisfy { $0.copy?.end != nil }
+            guard isFenced || world.arbiterChoice?.decides == true, let image = daemon.image,
                 image.isOf(world.client) || daemon.machine.facts.state == .active
             else { continue }
-            let order = ActivationOrder(
+            var order = ActivationOrder(
                 confirmFenced: others.isEmpty ? image.facts.primaryHost : nil,
                 acceptRollback: roundsWithoutGuest > 6 && world.chance(2)
             )
+            if world.arbiterChoice != nil, roundsWithoutGuest > 12, others.isEmpty, order.acceptRollback {
+                order.force = true
+                order.ifGeneration = image.facts.generation
+            }
             switch daemon.activate(order) {
             case .active:
                 fenced = nil
                 return
-            case .tryAgain: isUnclear = true
-            case .refused(.mayBeOlder) where world.owner == nil: isUnclear = true
+            // Nobody is let back while what he ordered may still come about.
+            case .tryAgain: isUnclear = isUnclear || roundsWithoutGuest < 40 || daemon.machine.isAsking
+            case .refused(.mayBeOlder) where world.owner == nil && roundsWithoutGuest < 40: isUnclear = true
             case .refused(let decision): world.note { "not activated on \(host.name): \(decision)" }
             }
         }

@@ -14,6 +14,8 @@ final class Host {
 
     var copy: GuestCopy?
     var protect: PrimaryDriver?
+    /// How the last one ended.
+    var lastResult: ProtectResult?
     var standby: StandbyDriver?
     /// The guardian's; the same memory that the daemon has.
     var kept: Image?
@@ -34,7 +36,8 @@ final class Host {
         )
     }
 
-    var name: String { ["alpha", "beta", "gamma"][index] }
+    static let names = ["alpha", "beta", "gamma"]
+    var name: String { Self.names[index] }
 
     func startDaemon() {
         guard isUp, standby?.isAlive != true else { return }

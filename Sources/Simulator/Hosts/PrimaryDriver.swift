@@ -8,7 +8,7 @@ final class PrimaryDriver: Process {
     /// The standby's host.
     let target: Int
     let settings: ProtectSettings
-    private var facts: PrimaryFacts
+    private(set) var facts: PrimaryFacts
     private var orders: OutputOrders
     private var connection: Connection?
     private(set) var result: ProtectResult?
@@ -25,7 +25,9 @@ final class PrimaryDriver: Process {
     private var suspends = 0, rounds = 0
     private(set) var resumeOwed = false
     private var endSeen = false
-    private var unstored: UInt64?
+    /// What the machine hears once the facts are durable.
+    private var unstored: (what: WriteClass, then: ProtectEvent)?
+    private var askedFor: UInt64 = 0
     private var unstoredOutdated: UInt64?
     private var retryStoreAt = Instant(nanoseconds: 0)
     /// The pieces of the running epoch that went ahead of it; and what is staged.
@@ -40,7 +42,8 @@ final class PrimaryDriver: Process {
         on host: Host,
         _ copy: GuestCopy,
         to target: Int,
-        _ settings: ProtectSettings
+        _ settings: ProtectSettings,
+        vouched: UInt64? = nil
     ) -> PrimaryDriver? {
         let own: PrimaryFacts?, standby: StandbyFacts?
         do {
@@ -51,13 +54,19 @@ final class PrimaryDriver: Process {
             return nil
         }
         copy.speak()
-        let (facts, start) = PrimaryFacts.beginning(
+        let begun = try? PrimaryFacts.beginning(
             after: own,
-            standbyGeneration: standby?.generation,
+            asStandby: standby,
             plugWasClosed: copy.plug.wasClosed,
             standby: String(target),
-            aloneAfter: settings.aloneAfter
+            aloneAfter: settings.aloneAfter,
+            arbiter: host.world.arbiterChoice,
+            vouched: vouched
         )
+        guard let (facts, start) = begun else {
+            host.world.breaks("R1: the arbiter of \(host.name)'s record changed")
+            return nil
+        }
         let protect = PrimaryDriver(host, copy, target, settings, facts)
         guard protect.write(.protectBegins) else { return nil }
         host.world.note {
@@ -94,7 +103,8 @@ final class PrimaryDriver: Process {
                 plugWasClosed: copy.plug.wasClosed,
                 imageElsewhere: start.imageElsewhere,
                 recordedAloneAfter: start.recordedAloneAfter,
-                outdatedBy: start.outdatedBy
+                outdatedBy: start.outdatedBy,
+                isUnknown: start.isUnknown
             )
         )
     }
@@ -164,7 +174,7 @@ final class PrimaryDriver: Process {
             cancelSuspend()
             dispatch(.suspendFinished(.refused))
         }
-        if let generation = unstored, now >= retryStoreAt { store(generation) }
+        if let (what, event) = unstored, now >= retryStoreAt { store(what, event) }
         if let generation = unstoredOutdated, now >= retryStoreAt { storeOutdated(generation) }
         guard isAlive else { return }
         _ = try? orders.retry(at: now)
@@ -247,7 +257,23 @@ final class PrimaryDriver: Process {
         case .absorb: order(.absorb)
         case .releaseAll: order(.releaseAll)
         case .dropAll: order(.dropAll)
-        case .storeGeneration(let generation): store(generation)
+        case .storeGeneration(let generation):
+            facts.raise(to: generation, standby: String(target))
+            store(.generationRises, .generationStored(generation))
+        case .storeWish(let generation):
+            let id = world.random(1...1 << 60)
+            guard let request = facts.wish(for: world.guest.uuid, generation, owner: host.name, id: id) else {
+                return
+            }
+            store(.wish, .wishStored(request))
+        case .askArbiter(let request): ask(request)
+        case .storeGrant(let record):
+            facts.grant(record, standby: String(target))
+            store(.generationRises, .generationStored(record.generation))
+        case .storeContinuation(let generation):
+            facts.goOn(as: generation, standby: String(target))
+            store(.generationRises, .generationStored(generation))
+        case .storePrevailing(let other): facts.prevail(over: other)
         case .storeAloneAfter:
             facts.shorten(to: settings.aloneAfter, standby: String(target))
             _ = write(.aloneAfterShrinks)
@@ -255,6 +281,7 @@ final class PrimaryDriver: Process {
         case .report(let report): world.note { "\(self.host.name): \(report)" }
         case .finish(let result):
             self.result = result
+            host.lastResult = result
             if suspendDeadline != nil { cancelSuspend() }
         }
     }
@@ -270,15 +297,33 @@ final class PrimaryDriver: Process {
         return host.disk.store(Records.bytes(facts), at: Records.primary, for: what, by: self)
     }
 
-    private func store(_ generation: UInt64) {
-        facts.raise(to: generation, standby: String(target))
-        guard write(.generationRises) else {
-            unstored = generation
+    /// Writes the facts down, now or later, and tells the machine.
+    private func store(_ what: WriteClass, _ event: ProtectEvent) {
+        guard write(what) else {
+            unstored = (what, event)
             retryStoreAt = now + .seconds(1)
             return
         }
         unstored = nil
-        dispatch(.generationStored(generation))
+        dispatch(event)
+    }
+
+    private func ask(_ request: GrantRequest) {
+        // Asked again, it is durable still, whatever has become of later records.
+        if request.wanted.id != askedFor {
+            askedFor = request.wanted.id
+            let certain = try? Records.primary(host.disk.certain(Records.primary))
+            if certain?.arbiter?.wish != request.wanted {
+                world.breaks("R1: \(host.name) asks for what is not durable")
+            }
+        }
+        world.arbiter.ask(request, by: self) { [self] answer in
+            guard result == nil else { return }
+            if world.misdeed == .unansweredIsGranted, case .unavailable = answer {
+                return dispatch(.arbiterAnswered(.granted(request.wanted)))
+            }
+            dispatch(.arbiterAnswered(answer))
+        }
     }
 
     private func storeOutdated(_ generation: UInt64) {
@@ -449,5 +494,6 @@ extension Hello {
             protectProcess: process,
             guestProcess: process
         )
+        arbiter = protect.world.arbiterChoice?.name
     }
 }

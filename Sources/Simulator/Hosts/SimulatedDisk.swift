@@ -3,8 +3,8 @@ import SystemSupport
 
 /// What a record is written for.
 enum WriteClass: String, CaseIterable {
-    case protectBegins, generationRises, aloneAfterShrinks, outdated
-    case dropped, image, crashed, activated
+    case protectBegins, generationRises, aloneAfterShrinks, outdated, wish
+    case dropped, image, crashed, activated, standbyWish
 }
 
 /// A step of a durable replacement, and what can go wrong in it.

@@ -2,10 +2,10 @@ import Checkpoint
 
 /// `remusd standby`, for one guest: interprets a `StandbyMachine` as `StandbyGuest` and `StandbySession` do.
 final class StandbyDriver: Process {
-    private(set) var machine: StandbyMachine
+    var machine: StandbyMachine
     /// What the record says.
     private var durable: StandbyFacts
-    private(set) var image: Image?
+    var image: Image?
     private var incoming: Image?
     private var connections: [ConnectionID: Connection] = [:]
     private var greeted: ConnectionID?
@@ -13,6 +13,10 @@ final class StandbyDriver: Process {
     private var hello: Hello?
     private var sealing: Truth?
     private var isTicking = false
+    /// Only for the bug of that name.
+    private(set) var isStarting = false
+    /// How the arbiter answered last.
+    var lastAnswer: GrantAnswer?
     /// Since the promises were checked last.
     var isChanged = true
 
@@ -54,12 +58,17 @@ final class StandbyDriver: Process {
         world.coverage.standby(machine, .starts, at: now)
         if world.misdeed == .restartedStandbyActivates, image != nil {
             let order = ActivationOrder(confirmFenced: image?.facts.primaryHost, acceptRollback: true)
+            isStarting = true
             _ = activate(order)
+            isStarting = false
         }
     }
 
     private static func machine(_ facts: StandbyFacts, _ image: Image?, _ host: Host) -> StandbyMachine {
-        StandbyMachine(facts: facts, image: image?.facts, host: host.name)
+        var machine = StandbyMachine(facts: facts, image: image?.facts, host: host.name)
+        machine.arbiter = host.world.arbiterChoice
+        machine.activatesByItself = host.world.activatesByItself
+        return machine
     }
 
     override func die() {
@@ -133,11 +142,10 @@ final class StandbyDriver: Process {
         guard isAlive, machine.liveConnection == id else { return lose(id) }
         greeted = id
         assembly = Assembly(epoch: machine.isSyncing ? 0 : (image?.facts.epoch ?? 0) + 1)
-        if !isTicking { tick() }
     }
 
     private func tick() {
-        isTicking = machine.liveConnection != nil
+        isTicking = machine.wantsTime
         guard isTicking else { return }
         world.after(.milliseconds(50)) { [self] in
             whenRunning { [self] in
@@ -153,7 +161,7 @@ final class StandbyDriver: Process {
     }
 
     /// The connection is over.
-    private func lose(_ id: ConnectionID) {
+    func lose(_ id: ConnectionID) {
         guard isAlive, let connection = connections.removeValue(forKey: id) else { return }
         connection.closeByStandby()
         handle(.connectionLost(id))
@@ -191,6 +199,7 @@ final class StandbyDriver: Process {
             }
         }
         for id in closing { lose(id) }
+        if !isTicking { tick() }
     }
 
     /// False if it failed.
@@ -227,81 +236,30 @@ final class StandbyDriver: Process {
         case .noteEchoedBeat(let beat):
             incoming?.facts.lastEchoedBeat = beat
             image?.facts.lastEchoedBeat = beat
+        case .activate:
+            world.coverage.standby(machine, .activateByItself, at: now)
+            world.after(.microseconds(50)) { [self] in
+                whenRunning { [self] in if case .tryAgain = activate(ActivationOrder()) { awaitAnswer() } }
+            }
         case .report(let report): world.note { "\(self.host.name): \(report)" }
         case .apply, .close: break
         }
         return true
     }
 
-    private func store(_ facts: StandbyFacts) -> Bool {
+    func store(_ facts: StandbyFacts, wishing: Bool = false) -> Bool {
         if host.recordsFail { return false }
-        let what: WriteClass
+        var what: WriteClass
         switch facts.state {
         case .dropped: what = .dropped
         case .image: what = .image
         case .crashed: what = .crashed
         case .active: what = .activated
         }
+        if wishing { what = .standbyWish }
         let isDone = host.disk.store(Records.bytes(facts), at: Records.standby, for: what, by: self)
         if isDone { durable = facts }
         return isDone
-    }
-
-    // MARK: Activation
-
-    enum Answer { case active, tryAgain, refused(ActivationDecision) }
-
-    /// `remusd activate`: decide, write down, start.
-    func activate(_ order: ActivationOrder) -> Answer {
-        noticeEnd()
-        guard case .allowed = decide(order) else { return refusal(order) }
-        if let live = machine.liveConnection { lose(live) }
-        guard isAlive, case .allowed(let generation) = decide(order), let image else { return refusal(order) }
-        world.coverage.standby(machine, .activateAllowed, at: now)
-        let known = machine.facts
-        let id = known.state == .active ? known.activationID : world.random(1...1 << 60)
-        let facts = machine.activated(as: generation, id: id)
-        if order.acceptRollback, image.knows < world.client.seen { image.rollbackAccepted = true }
-        step()
-        let isWritten = world.misdeed == .activationWithoutGrant || (isAlive && store(facts))
-        guard isAlive, isWritten else { return .tryAgain }
-        machine.adopt(facts, runsHere: true, imageConsumed: false)
-        for _ in 1...3 {
-            step()
-            guard isAlive else { return .tryAgain }
-            // What stands in the way of the start does so again.
-            guard !host.startFails, host.copy == nil else { continue }
-            image.startAttempted = true
-            world.start(image, on: host, as: facts)
-            step()
-            guard isAlive else { return .tryAgain }
-            machine.adopt(facts, runsHere: true, imageConsumed: true)
-            self.image = nil
-            _ = store(facts)
-            if isAlive { host.kept = nil }
-            return .active
-        }
-        machine.adopt(facts, runsHere: false, imageConsumed: false)
-        return .tryAgain
-    }
-
-    private func decide(_ order: ActivationOrder) -> ActivationDecision {
-        let decision = machine.decide(order, primaryGoneSince: nil, at: now)
-        if world.misdeed == .staleImage, case .mayBeOlder = decision {
-            return .allowed(generation: max(machine.facts.generation, image?.facts.generation ?? 0) + 1)
-        }
-        return decision
-    }
-
-    private func refusal(_ order: ActivationOrder) -> Answer {
-        guard isAlive else { return .tryAgain }
-        world.coverage.standby(machine, .activateRefused, at: now)
-        return .refused(decide(order))
-    }
-
-    /// An activated guest that has ended since runs here no more.
-    private func noticeEnd() {
-        if machine.runsHere, host.copy == nil || host.copy?.end != nil { machine.runsHere = false }
     }
 }
 

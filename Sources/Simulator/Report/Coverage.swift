@@ -72,7 +72,7 @@ extension CaseIterable where Self: Equatable, AllCases == [Self] {
 enum PrimaryPlace: String, CaseIterable {
     case connecting, syncing, running, suspending, harvesting, cutting, resuming, inFlight
     case noLinkRunning, noLinkPausing, noLinkInFlight
-    case ending, imageRefused, storingAlone, alone, outdated, splitBrain
+    case ending, imageRefused, asking, storingAlone, alone, outdated, splitBrain
 
     init(_ machine: ProtectMachine) {
         let isUp = machine.link == .up
@@ -81,6 +81,7 @@ enum PrimaryPlace: String, CaseIterable {
         case .alone: self = .alone
         case .outdated: self = .outdated
         case .splitBrain: self = .splitBrain
+        case .normal where machine.asking != nil && !isUp: self = .asking
         case .normal where machine.ending != nil:
             self = machine.ending?.thenRetry == true ? .imageRefused : .ending
         case .normal:
@@ -104,7 +105,7 @@ enum PrimaryEvent: String, CaseIterable {
     case notSuspended, sweepWanted, advanced, harvested, notHarvested, cut, resumed, notResumed, stored,
         failed, trackingLost,
         guestEnded
-    case unprotect, filling, tick
+    case unprotect, wishStored, granted, denied, unanswered, continued, resolved, filling, tick
 
     init(_ event: ProtectEvent) {
         switch event {
@@ -132,6 +133,12 @@ enum PrimaryEvent: String, CaseIterable {
         case .trackingLost: self = .trackingLost
         case .guestEnded: self = .guestEnded
         case .unprotectRequested: self = .unprotect
+        case .wishStored: self = .wishStored
+        case .arbiterAnswered(.granted): self = .granted
+        case .arbiterAnswered(.denied): self = .denied
+        case .arbiterAnswered: self = .unanswered
+        case .continueRequested: self = .continued
+        case .resolveRequested: self = .resolved
         case .outputFilling: self = .filling
         case .tick: self = .tick
         }
@@ -167,7 +174,8 @@ enum StandbyPlace: String, CaseIterable {
 enum StandbyOccasion: String, CaseIterable {
     case starts, helloNew, helloAgain, helloRefused, beat, echo, plannedEnd, strange, epochWhole
     case violation, failure, connectionLost, data, notListening, imageLost, tick, activateAllowed,
-        activateRefused
+        activateRefused, activateAsks, activateByItself, activateForced, granted, denied, unanswered,
+        activationFailed
 
     init(_ event: StandbyEvent, _ machine: StandbyMachine) {
         switch event {
@@ -184,7 +192,16 @@ enum StandbyOccasion: String, CaseIterable {
         case .dataReceived: self = .data
         case .notListening: self = .notListening
         case .imageLost: self = .imageLost
+        case .activationFailed: self = .activationFailed
         case .tick: self = .tick
+        }
+    }
+
+    init(_ answer: GrantAnswer) {
+        switch answer {
+        case .granted: self = .granted
+        case .denied: self = .denied
+        case .memoryLost, .unavailable: self = .unanswered
         }
     }
 }

@@ -4,12 +4,14 @@ extension Coverage {
     static let reachablePrimary: [PrimaryPlace: String] = [
         .connecting: """
         start connected linkLost welcome refused beat suspended notSuspended resumed notResumed \
-        stored trackingLost guestEnded unprotect tick
+        stored trackingLost guestEnded unprotect continued tick
         """,
         .syncing: """
         linkLost welcome refused beat echo syncSent trackingLost guestEnded unprotect tick
         """,
-        .running: "linkLost refused ack beat echo stored trackingLost guestEnded unprotect tick",
+        .running: """
+        linkLost refused ack beat echo stored trackingLost guestEnded unprotect granted unanswered tick
+        """,
         .suspending: """
         linkLost welcome refused ack beat echo suspended notSuspended sweepWanted trackingLost guestEnded \
         unprotect tick
@@ -19,20 +21,34 @@ extension Coverage {
         .resuming: """
         linkLost refused beat echo resumed notResumed trackingLost guestEnded unprotect tick
         """,
-        .inFlight: "advanced linkLost welcome refused ack beat echo trackingLost guestEnded unprotect tick",
-        .noLinkRunning: "connected linkLost welcome refused beat trackingLost guestEnded unprotect tick",
+        .inFlight: """
+        advanced linkLost welcome refused ack beat echo trackingLost guestEnded unprotect granted \
+        unanswered tick
+        """,
+        .noLinkRunning: """
+        connected linkLost welcome refused beat trackingLost guestEnded unprotect continued tick
+        """,
         .noLinkPausing: """
         suspended notSuspended harvested notHarvested cut resumed notResumed trackingLost guestEnded \
         tick
         """,
-        .noLinkInFlight: "connected linkLost welcome refused beat trackingLost guestEnded unprotect tick",
+        .noLinkInFlight: """
+        connected linkLost welcome refused beat trackingLost guestEnded unprotect continued tick
+        """,
         .ending: """
         connected linkLost welcome refused ack beat echo endAnswer syncSent suspended harvested cut \
         resumed notResumed trackingLost guestEnded unprotect tick
         """,
         .imageRefused: "advanced connected linkLost welcome refused beat echo endAnswer resumed tick",
+        .asking: """
+        connected linkLost welcome refused stored trackingLost guestEnded unprotect wishStored granted \
+        denied unanswered continued tick
+        """,
         .storingAlone: "connected linkLost welcome refused stored trackingLost guestEnded tick",
-        .alone: "connected linkLost welcome refused trackingLost guestEnded unprotect tick",
+        .alone: """
+        connected linkLost welcome refused stored trackingLost guestEnded unprotect wishStored granted \
+        unanswered tick
+        """,
         .outdated: "tick",
         .splitBrain: "tick",
     ]
@@ -44,10 +60,14 @@ extension Coverage {
         """,
         .image: """
         starts helloNew helloAgain connectionLost notListening imageLost tick activateAllowed \
-        activateRefused
+        activateRefused activateAsks activateByItself activateForced granted denied unanswered \
+        activationFailed
         """,
-        .crashed: "starts helloNew helloAgain tick activateAllowed",
-        .granted: "starts helloNew helloRefused connectionLost imageLost activateAllowed",
+        .crashed: "starts helloNew helloAgain tick activateAllowed activateAsks granted",
+        .granted: """
+        starts helloNew helloRefused connectionLost imageLost activateAllowed activateByItself \
+        activationFailed
+        """,
         .runs: "helloRefused connectionLost tick",
         .syncing: """
         helloRefused beat echo plannedEnd strange epochWhole violation failure connectionLost data \

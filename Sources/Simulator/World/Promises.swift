@@ -28,8 +28,13 @@ enum Promises {
             machine.handle(.connectionLost(live), at: daemon.now, into: &effects)
         }
         func mayActivate(_ order: ActivationOrder) -> Bool {
-            if case .allowed = machine.decide(order, primaryGoneSince: nil, at: daemon.now) { return true }
-            return false
+            switch machine.decide(order, primaryGoneSince: nil, at: daemon.now) {
+            case .allowed: return true
+            case .ask:
+                let wish = machine.wishing(for: world.guest.uuid, id: 1)
+                return isOlder && (wish.map { world.arbiter.wouldGrant($0.request) } ?? false)
+            default: return false
+            }
         }
         if isOlder, mayActivate(ActivationOrder(confirmFenced: image.facts.primaryHost)) {
             world.breaks(

@@ -4,7 +4,8 @@ import XenStream
 /// Hosts, wires, a client, an operator and what goes wrong, under a scheduler that one seed decides.
 ///
 /// First everything may fail; then nothing does, and protection has to come back. After every event the promises are
-/// checked (`Promises`). There is no arbiter in the product yet, so there is none here: `Operator` vouches, honestly.
+/// checked (`Promises`). In half of the worlds there is an arbiter, or a person in its place; in all of them `Operator`
+/// vouches, honestly.
 package final class World {
     let seed: UInt64
     let misdeed: Misdeed?
@@ -17,6 +18,10 @@ package final class World {
     private(set) var connections: [Connection] = []
     private(set) lazy var client = Client(of: self)
     private(set) lazy var person = Operator(in: self)
+    private(set) lazy var arbiter = SimulatedArbiter(in: self, hosts: hosts.count)
+    /// What both sides were started with.
+    let arbiterChoice: ArbiterChoice?
+    let activatesByItself: Bool
     var settings = ProtectSettings()
     let guest = GuestDescription(
         name: "web",
@@ -47,6 +52,15 @@ package final class World {
         self.misdeed = misdeed
         self.tells = tells
         dice = SplitMix(state: seed)
+
+        switch UInt64.random(in: 0...7, using: &dice) {
+        case 0...3: arbiterChoice = nil
+        case 4...6: arbiterChoice = ArbiterChoice(name: "arbiter", decides: true)
+        default: arbiterChoice = ArbiterChoice(name: "manual", decides: false)
+        }
+        activatesByItself =
+            arbiterChoice?.decides == true && UInt64.random(in: 0...2, using: &dice) > 0
+        settings.arbitration = arbiterChoice.map { .arbiter(decides: $0.decides) } ?? .preferPrimary
 
         let count = chance(4) ? 3 : 2
         settings.interval = .milliseconds([50, 100, 200, 400][Int(random(0...3))])
@@ -88,6 +102,9 @@ package final class World {
         note { "--- from here on nothing goes wrong ---" }
         for row in wires.indices { for column in wires.indices { wires[row][column] = Wire() } }
         for host in hosts { host.clearTroubles() }
+        arbiter.downUntil = now
+        arbiter.cutUntil = arbiter.cutUntil.map { _ in now }
+        arbiter.isUnreliable = false
         after(.seconds(120)) { [self] in breaks("R4: protection does not come back") }
     }
 

@@ -17,9 +17,12 @@ struct ActivateCommand: ParsableCommand {
             host name that 'remusd status' shows as peer. No confirmation is needed where this host itself sees that the guest and its \
             'remusd protect' are gone.
 
+            With an arbiter that decides, its grant is what counts, and nobody vouches for anything, unless the guest has a             writable disk that nobody replicates. Where it denies or does not answer, --force puts the caller's word in its             place: it needs --if-generation, --confirm-fenced and --accept-rollback, since the primary may have been granted             the guest, and is written to the log.
+
             EXIT CODES
               0   the guest is active here (--dry-run: it could be)
               10  the primary is alive
+              11  the arbiter granted the guest to somebody else
               12  there is no consistent image here
               13  nobody has confirmed that the primary is fenced
               14  the image has another generation, or was dropped at a planned end
@@ -27,7 +30,7 @@ struct ActivateCommand: ParsableCommand {
               16  the image may be older than what clients saw: see --accept-rollback
               17  a pre-activate hook of this host's said no (docs/hooks.md)
               64  the command line makes no sense
-              75  try again (also when no standby answers here)
+              75  try again (also when no standby answers here, or the arbiter does not)
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
             """
     )
@@ -43,6 +46,9 @@ struct ActivateCommand: ParsableCommand {
 
     @Flag(help: "Go on with an image that may be older than what clients saw.")
     var acceptRollback = false
+
+    @Flag(help: "Put the caller's word in the place of the arbiter's grant.")
+    var force = false
 
     @Flag(help: "Say what would happen; change nothing.")
     var dryRun = false
@@ -63,6 +69,11 @@ struct ActivateCommand: ParsableCommand {
     var output: OutputFormat = .text
 
     func validate() throws {
+        if force, ifGeneration == nil || confirmFenced == nil {
+            throw ValidationError(
+                "--force: say which image is meant and which host is off, with --if-generation N and --confirm-fenced HOST."
+            )
+        }
         if let confirmFenced, confirmFenced.isEmpty {
             throw ValidationError(
                 "--confirm-fenced needs the name or address of the host that is off or fenced."
@@ -88,7 +99,8 @@ struct ActivateCommand: ParsableCommand {
             ifGeneration: ifGeneration,
             acceptRollback: acceptRollback,
             dryRun: dryRun,
-            listen: listen?.description
+            listen: listen?.description,
+            force: force
         )
         do {
             let client = ControlClient(path: try paths.standbySocket())

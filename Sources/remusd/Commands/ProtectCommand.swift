@@ -14,7 +14,8 @@ struct ProtectCommand: ParsableCommand {
             Stays in the foreground until protection ends; Ctrl-C and SIGTERM are 'remusd unprotect': the standby drops \
             its image first, then held output goes out. A standby that is away is waited for; until it has the guest's \
             whole image the guest runs UNPROTECTED, and 'remusd status' says so. When the standby is lost, output is held; \
-            after --alone-after the guest goes on alone, and is protected again when the standby returns.
+            after --alone-after the guest goes on alone, and is protected again when the standby returns. With --arbiter no time \
+            lets it go on, but a grant, or 'remusd continue'.
 
             REMUSD_ENGINE=native|libxenguest chooses the engine where --engine does not.
             REMUSD_PLUG=zero-copy|copy chooses what is held of a Xen guest's packets: themselves, or copies.
@@ -24,9 +25,9 @@ struct ProtectCommand: ParsableCommand {
               0   protection ended as planned (--detach: it goes on in the background)
               1   the guest crashed, or cannot be protected
               64  the command line makes no sense
-              69  no such guest runs here, something else protects it already, or its written pages cannot be found as \
+              69  the arbiter granted the guest to somebody else; or no such guest runs here, something else protects it already, or its written pages cannot be found as \
             REMUSD_DIRTY_TRACKING demands
-              75  the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
+              75  the arbiter does not answer, and nothing was begun; or the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
             reached within --timeout; it goes on trying)
               78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
             """
@@ -94,6 +95,29 @@ struct ProtectCommand: ParsableCommand {
     var aloneAfter: TimeSpan = .seconds(10)
 
     @Option(
+        help: ArgumentHelp(
+            """
+            Who grants each generation: etcd:URL, file:/DIR, exec:/PROGRAM, manual, or prefer-primary, which is nobody. The same \
+            as the standby's (docs/arbiters.md; default: prefer-primary).
+            """,
+            valueName: "spec"
+        ),
+        transform: ArbiterSpec.argument
+    )
+    var arbiter: ArbiterSpec = .preferPrimary
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Vouch that the guest is over, for good, wherever the arbiter's record of this generation says it is: where the \
+            arbiter denied, or lost its memory. Counts only where no output is held.
+            """,
+            valueName: "n"
+        )
+    )
+    var ifGeneration: UInt64?
+
+    @Option(
         help: "Most memory for the pages of one checkpoint (default: the guest's RAM).",
         transform: ByteSize.argument
     )
@@ -158,6 +182,12 @@ struct ProtectCommand: ParsableCommand {
         if wait != nil, !detach { throw ValidationError("--wait goes with --detach.") }
         if engine != nil, case .embedded = guest {
             throw ValidationError("--engine is for Xen's guests: an embedded one has no choice.")
+        }
+        if ifGeneration != nil, !arbiter.canDecide {
+            throw ValidationError("--if-generation goes with an --arbiter that decides.")
+        }
+        if peer == .xl, arbiter != .preferPrimary {
+            throw ValidationError("--peer xl: an xl asks no arbiter.")
         }
     }
 
@@ -262,6 +292,8 @@ struct ProtectCommand: ParsableCommand {
             throw Console.failure("\(error)", code: Exit.configuration)
         } catch let error as ValueError {
             throw Console.failure("\(error)", code: Exit.configuration)
+        } catch let error as ArbiterChanged {
+            throw Console.failure("\(target.name): \(error)", code: Exit.configuration)
         } catch let error as ExitCode {
             throw error
         } catch {
@@ -313,7 +345,8 @@ struct ProtectCommand: ParsableCommand {
             .failed:
             throw Console.failure("\(name): \(text)", code: 1)
         case .ended, .nothingToDrop, .outdated: Console.put("\(name): \(text)\n")
-        case .unanswered, .refused: throw Console.failure("\(name): \(text)", code: Exit.tryAgain)
+        case .unanswered, .refused, .noGrant: throw Console.failure("\(name): \(text)", code: Exit.tryAgain)
+        case .denied: throw Console.failure("\(name): \(text)", code: Exit.unavailable)
         }
     }
 
@@ -336,6 +369,9 @@ struct ProtectCommand: ParsableCommand {
         options.tee = tee
         options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
+        options.arbiter = makeArbiter(arbiter)
+        options.arbiterDecides = arbiter.canDecide
+        options.ifGeneration = ifGeneration
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options
     }

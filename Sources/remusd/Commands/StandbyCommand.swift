@@ -14,7 +14,8 @@ struct StandbyCommand: ParsableCommand {
         abstract: "Keep the images of guests that primaries protect.",
         discussion: """
             Runs in the foreground until it is stopped (Ctrl-C, SIGTERM). It keeps each guest's image up to date at every \
-            commit and never takes over by itself: see 'remusd activate'. The images are also held by a guardian process \
+            commit and takes over when it is told to ('remusd activate'), or, with --activate auto, when an arbiter grants it. \
+            The images are also held by a guardian process \
             that outlives this one; a standby that is started again adopts them, and sessions go on where they were.
 
             EXIT CODES
@@ -52,6 +53,26 @@ struct StandbyCommand: ParsableCommand {
     )
     var activation: ActivationMode?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Who grants what is activated: etcd:URL, file:/DIR, exec:/PROGRAM, manual, or prefer-primary, which is nobody. The \
+            same as each primary's (docs/arbiters.md; default: prefer-primary).
+            """,
+            valueName: "spec"
+        ),
+        transform: ArbiterSpec.argument
+    )
+    var arbiter: ArbiterSpec = .preferPrimary
+
+    @Option(
+        help: """
+            When a primary is gone without a word: manual, 'remusd activate' decides; auto, the arbiter is asked and the guest \
+            activated, which needs an arbiter that decides (default: manual).
+            """
+    )
+    var activate: ActivationTrigger = .manual
+
     @OptionGroup(title: "Transport") var link: LinkOptions
 
     @Flag(
@@ -63,6 +84,14 @@ struct StandbyCommand: ParsableCommand {
     var unsafePeer = false
 
     @OptionGroup var hooks: HookArguments
+
+    func validate() throws {
+        if activate == .auto, !arbiter.canDecide {
+            throw ValidationError(
+                "--activate auto needs an --arbiter that decides (etcd, file or exec): without one, two copies could run."
+            )
+        }
+    }
 
     func run() throws {
         Signals.ignore([SIGPIPE])
@@ -86,6 +115,9 @@ struct StandbyCommand: ParsableCommand {
         var options = StandbyOptions(listen: listen, paths: paths)
         options.memoryCeiling = memoryCeiling?.bytes
         options.unsafePeers = unsafePeer
+        options.arbiter = makeArbiter(arbiter)
+        options.arbiterDecides = arbiter.canDecide
+        options.activatesByItself = activate == .auto
         options.hooks = hooks.options
         options.security = try link.security(listen, paths)
         warn(paths)
@@ -158,6 +190,11 @@ struct StandbyCommand: ParsableCommand {
             }
         }
     }
+}
+
+/// `--activate`
+enum ActivationTrigger: String, CaseIterable, ExpressibleByArgument {
+    case manual, auto
 }
 
 /// `--activation`

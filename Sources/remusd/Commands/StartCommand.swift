@@ -17,12 +17,14 @@ struct StartCommand: ParsableCommand {
             EXIT CODES
               0   the guest was started, or runs here already (--dry-run: it could be)
               10  it ran on the other host since, or on both
+              11  the arbiter granted the guest to somebody else
               12  it did not run on this host last
               13  the other host is silent, and nobody has confirmed that it is off
               15  xl cannot start it
               16  an image would be given up: see --abandon-image, or activate it
               64  the command line makes no sense
-              75  try again: an image may be trusted for a while longer, or the other host is there and could not answer now
+              75  try again: an image may be trusted for a while longer, or the other host is there and
+                  could not answer now, or the arbiter does not answer
               78  the other host could not be asked, or must not be believed: its address, the pairing, this host's key, TLS on
                   one side only; or REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record, cannot be used
             """
@@ -47,6 +49,15 @@ struct StartCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Vouch that the other host is off or cut off.", valueName: "host"))
     var confirmFenced: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The guest's arbiter, where its name on record does not say it all (etcd over TLS).",
+            valueName: "spec"
+        ),
+        transform: ArbiterSpec.argument
+    )
+    var arbiter: ArbiterSpec?
 
     @Flag(help: "Give up the image that the other host keeps.")
     var abandonImage = false
@@ -90,6 +101,7 @@ struct StartCommand: ParsableCommand {
         order.link = link.chosen
         order.confirmFenced = confirmFenced
         order.abandonsImage = abandonImage
+        order.arbiter = arbiter
         let answer = try start.decide(order)
         guard case .start(let generation) = answer.decision else {
             throw Console.failure("\(name): \(answer.text)", code: Self.code(answer.decision))
@@ -97,7 +109,11 @@ struct StartCommand: ParsableCommand {
         if dryRun {
             Console.put("\(name): \(answer.text)\n")
         } else {
-            try start.record(generation)
+            do {
+                try start.record(generation, order)
+            } catch let error as GuestStart.NotGranted {
+                throw Console.failure("\(name): \(error)", code: error.isDenied ? 11 : Exit.tryAgain)
+            }
         }
     }
 

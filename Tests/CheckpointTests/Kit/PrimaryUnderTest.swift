@@ -58,7 +58,14 @@ final class PrimaryUnderTest {
     private var events: [ProtectEvent] = []
     private(set) var asksToSuspend = false
     private(set) var syncRound: UInt64?
-    private var unstored: UInt64?
+    private var unstored: (generation: UInt64, event: ProtectEvent)?
+    /// What the record says of the arbiter's.
+    private(set) var arbiter: ArbiterFacts?
+    /// What the arbiter was asked, in order.
+    private(set) var asked: [GrantRequest] = []
+    /// What is granted, or vouched for, and so permits to go on alone.
+    private var permitted: Set<UInt64> = []
+    private var wishes: UInt64 = 0
     private var unstoredOutdated: UInt64?
     private var retryStoreAt = Instant(nanoseconds: 0)
     private var harvestWasWhole = false
@@ -91,6 +98,9 @@ final class PrimaryUnderTest {
         standby = 0
         aloneAfter = max(settings.aloneAfter, recordedAloneAfter ?? settings.aloneAfter)
         recorded = (aloneAfter, imageElsewhere ? -1 : 0)
+        if settings.arbitration.decides {
+            arbiter = ArbiterFacts(name: "a", granted: generation, usedBefore: generation > 0)
+        }
         begin()
     }
 
@@ -102,7 +112,10 @@ final class PrimaryUnderTest {
         aloneAfter: TimeSpan? = nil,
         standby: Int = 0
     ) {
-        stored = predecessor.stored + 1
+        // Where an arbiter decides, it is granted first.
+        stored = predecessor.stored + (predecessor.settings.arbitration.decides ? 0 : 1)
+        arbiter = predecessor.arbiter
+        wishes = predecessor.wishes
         var settings = predecessor.settings
         settings.aloneAfter = aloneAfter ?? settings.aloneAfter
         self.settings = settings
@@ -177,7 +190,7 @@ final class PrimaryUnderTest {
         if !isSuspended { output += 1 }
         answerSuspend()
         if result != nil, resumeOwed, !resumeFails { (isSuspended, resumeOwed) = (false, false) }
-        if let unstored, now >= retryStoreAt { store(unstored) }
+        if let unstored, now >= retryStoreAt { store(unstored.generation, unstored.event) }
         if let unstoredOutdated, !storeFails { (outdatedBy, self.unstoredOutdated) = (unstoredOutdated, nil) }
         dispatch(.tick)
         if syncRound != nil, connection != nil {
@@ -255,9 +268,11 @@ final class PrimaryUnderTest {
                 && refusal.generation == machine.status.generation + 1
         case .generationStored(let generation):
             let silence = lastEcho.map { now - $0 }
+            let isLongEnough = silence.map { $0 >= aloneAfter } ?? true
             mayReleaseAll =
                 generation > machine.status.generation
-                && (silence.map { $0 >= aloneAfter } ?? true)
+                && (settings.arbitration == .preferPrimary
+                    ? isLongEnough || permitted.contains(generation) : permitted.contains(generation))
             if mayReleaseAll { imageElsewhere = false }
         // A first cut that failed is undone: nothing was held before it.
         case .failed: mayReleaseAll = !machine.status.plugClosed
@@ -320,7 +335,20 @@ final class PrimaryUnderTest {
             if outdatedBy != nil { breaks("an outdated copy's output released") }
             plug.releaseAll(at: output)
         case .dropAll: plug.dropAll()
-        case .storeGeneration(let generation): store(generation)
+        case .storeGeneration(let generation): store(generation, .generationStored(generation))
+        case .storeWish(let generation): wish(for: generation)
+        case .askArbiter(let request):
+            if arbiter?.wish != request.wanted { breaks("asked for what is not durable") }
+            asked.append(request)
+        case .storeGrant(let record):
+            permitted.insert(record.generation)
+            arbiter?.noteGrant(record)
+            store(record.generation, .generationStored(record.generation))
+        case .storeContinuation(let generation):
+            permitted.insert(generation)
+            arbiter?.noteWord()
+            store(generation, .generationStored(generation))
+        case .storePrevailing(let other): arbiter = ArbiterFacts(name: "a", granted: other)
         case .storeAloneAfter:
             if mustResume || isSuspended { breaks("the record is written within a pause") }
             recorded = (settings.aloneAfter, standby)
@@ -369,16 +397,26 @@ final class PrimaryUnderTest {
         outgoing.append(.message(message, session: machine.session))
     }
 
-    private func store(_ generation: UInt64) {
+    private func store(_ generation: UInt64, _ event: ProtectEvent) {
         guard !storeFails else {
-            unstored = generation
+            unstored = (generation, event)
             retryStoreAt = now + .seconds(1)
             return
         }
         unstored = nil
-        stored = generation
-        recorded.standby = standby
-        dispatch(.generationStored(generation))
+        if case .generationStored = event {
+            stored = generation
+            recorded.standby = standby
+        }
+        dispatch(event)
+    }
+
+    private func wish(for generation: UInt64) {
+        wishes += 1
+        guard
+            let request = arbiter?.wish(for: Sample.guest.uuid, generation, owner: "alpha", id: 1000 + wishes)
+        else { return breaks("a wish without an arbiter") }
+        store(stored, .wishStored(request))
     }
 
     private func breaks(_ promise: String) {

@@ -100,7 +100,7 @@ final class StandbyUnderTest {
                 ),
                 covers: 0
             )
-        case .continueImage, .apply, .report: break
+        case .continueImage, .apply, .report, .activate: break
         case .discardIncoming: incoming = nil
         case .adoptIncoming:
             if guardianFails { return false }

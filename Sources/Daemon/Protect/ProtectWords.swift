@@ -1,0 +1,103 @@
+import Checkpoint
+import Glibc
+import Logging
+import SystemSupport
+
+/// `remusd continue` and `remusd resolve`, as a primary takes them.
+extension ProtectService {
+    /// Somebody vouches for the standby that output is held for.
+    func goOn(_ request: ContinueRequest) -> WordReply {
+        let status = engine.snapshot.status
+        switch status.state {
+        case .alone: return reply(.done, "the guest runs alone already")
+        case .outdated:
+            return reply(.outdated, "this copy may not run any more: the guest is active elsewhere")
+        case .splitBrain:
+            return reply(.outdated, "the guest runs at the standby too: remusd resolve \(guest) --keep HOST")
+        default: break
+        }
+        guard status.mayContinue else {
+            return status.plugClosed
+                ? reply(.otherAlive, "the standby answers: output goes out as it acknowledges it")
+                : reply(.nothingToDo, "no output of the guest is held")
+        }
+        let names = standbyNames(status)
+        guard names.isEmpty || names.contains(request.confirmFenced) else {
+            return reply(
+                .wrongHost,
+                "output is held for the standby \(names.joined(separator: ", also called ")), "
+                    + "--confirm-fenced names \(request.confirmFenced)"
+            )
+        }
+        log.critical(
+            "somebody vouches that the standby is off",
+            metadata: ["host": "\(request.confirmFenced)"]
+        )
+        engine.requestContinuation()
+        return waits { $0.state == .alone || $0.state == .ended }
+            ? reply(.done, "the guest goes on alone, UNPROTECTED, until its standby is back")
+            : reply(
+                .pending,
+                "the word was taken, and the guest does not run alone yet: remusd status \(guest)"
+            )
+    }
+
+    /// Which copy is kept after a split.
+    func resolve(_ request: ResolveRequest) -> WordReply {
+        let status = engine.snapshot.status
+        let keepsThis = request.keep == PrimaryIdentity.hostName
+        guard keepsThis || standbyNames(status).contains(request.keep) else {
+            let names = [PrimaryIdentity.hostName] + standbyNames(status)
+            return reply(
+                .wrongHost,
+                "the copies are at \(names.joined(separator: ", ")), --keep names \(request.keep)"
+            )
+        }
+        switch status.state {
+        case .splitBrain: break
+        case .outdated:
+            return keepsThis
+                ? reply(.outdated, "this copy is outdated for good: activate, or start, the guest elsewhere")
+                : reply(.done, "this copy is outdated already")
+        default: return reply(.nothingToDo, "there is no split: the guest is \(status.state.rawValue) here")
+        }
+        log.critical("somebody resolves the split", metadata: ["keep": "\(request.keep)"])
+        engine.requestResolution(keepsThis: keepsThis)
+        let isDone = waits { $0.state != .splitBrain }
+        guard isDone else { return reply(.pending, "the word was taken: remusd status \(guest)") }
+        return keepsThis
+            ? reply(.done, "this copy is kept; stop the one at the standby, and it is protected again")
+            : reply(.done, "this copy is outdated, and what it says is dropped: stop it")
+    }
+
+    /// What the standby that output is held for may be called; nothing where nobody knows it.
+    private func standbyNames(_ status: ProtectStatus) -> [String] {
+        if status.imageUnknown { return [] }
+        if status.imageElsewhere {
+            guard let other = start.otherStandby else { return [] }
+            let host = SocketAddress(other)?.host
+            return [other] + (host.map { [$0] } ?? [])
+        }
+        let names = [status.standbyHost, options.standby.host, options.standby.description].compactMap(\.self)
+        return names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    /// False if it is not reached within five seconds.
+    private func waits(_ isReached: (ProtectStatus) -> Bool) -> Bool {
+        let deadline = Clock.monotonic + 5_000_000_000
+        while Clock.monotonic < deadline {
+            if isReached(engine.snapshot.status) { return true }
+            usleep(20_000)
+        }
+        return false
+    }
+
+    private func reply(_ outcome: WordOutcome, _ message: String) -> WordReply {
+        WordReply(
+            guest: guest.description,
+            outcome: outcome,
+            generation: engine.snapshot.status.generation,
+            message: message
+        )
+    }
+}

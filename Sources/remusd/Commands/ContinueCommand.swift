@@ -1,0 +1,129 @@
+import ArgumentParser
+import Checkpoint
+import Daemon
+
+/// `remusd continue`
+struct ContinueCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "continue",
+        abstract: "Let a guest whose output is held go on without its standby.",
+        discussion: """
+            The primary's counterpart of 'remusd activate', to be run on the primary's host. For where nothing else gives the \
+            guest its output back, or not soon: the arbiter is a person, or does not answer, or --alone-after is long. \
+            Whoever calls it vouches that the standby is off, or cut off, and that nobody will activate its image: two copies \
+            of the guest would run. The guest is then UNPROTECTED until a standby is back. Repeating it is harmless.
+
+            EXIT CODES
+              0   the guest goes on alone, or nothing was held
+              10  the standby answers: output goes out as it acknowledges it
+              13  output is held for another host than --confirm-fenced names
+              14  this copy may not run any more
+              64  the command line makes no sense
+              69  nobody protects the guest here
+              75  try again
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
+            """
+    )
+
+    @Argument(help: "The guest.", transform: GuestName.argument)
+    var name: GuestName
+
+    @Option(
+        help: ArgumentHelp(
+            "Vouch that this standby is off, or cut off; its host name, or the address of --to.",
+            valueName: "standby"
+        )
+    )
+    var confirmFenced: String
+
+    @Option(help: "text or json.")
+    var output: OutputFormat = .text
+
+    func run() throws {
+        try WordCommands.say(
+            ContinueRequest(confirmFenced: confirmFenced),
+            to: "/v1/continue",
+            at: Console.paths(for: name).primarySocket(name),
+            output
+        )
+    }
+}
+
+/// `remusd resolve`
+struct ResolveCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resolve",
+        abstract: "After a split, say which copy of the guest is kept.",
+        discussion: """
+            To be run on both hosts, with the same --keep. The copy that is kept takes a higher generation and is protected \
+            again once the other is stopped; the other is outdated, durably, and its output is dropped where it is held. A copy \
+            that was activated and runs is not stopped by this: stop it, then repeat the command. Repeating it is harmless.
+
+            EXIT CODES
+              0   done, or there was no split
+              10  the copy that is given up runs here: stop it first
+              13  --keep names neither host
+              14  this copy is outdated already, and cannot be kept
+              64  the command line makes no sense
+              69  nobody here knows the guest
+              75  try again
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR cannot be used
+            """
+    )
+
+    @Argument(help: "The guest.", transform: GuestName.argument)
+    var name: GuestName
+
+    @Option(help: ArgumentHelp("The host whose copy is kept.", valueName: "host"))
+    var keep: String
+
+    @Option(help: "text or json.")
+    var output: OutputFormat = .text
+
+    func run() throws {
+        let paths = try Console.paths(for: name)
+        let request = ResolveRequest(keep: keep)
+        do {
+            // A copy that is protected from here speaks for itself.
+            try WordCommands.say(request, to: "/v1/resolve", at: try paths.primarySocket(name), output)
+        } catch ControlClientError.notRunning {
+            let path = "/v1/guests/\(name)/resolve"
+            try WordCommands.say(request, to: path, at: try paths.standbySocket(), output)
+        }
+    }
+}
+
+/// What the commands have in common by which a person vouches for something.
+enum WordCommands {
+    /// Says it, shows the answer, and ends with its code.
+    static func say(
+        _ request: some Encodable & Sendable,
+        to route: String,
+        at socket: String,
+        _ output: OutputFormat
+    ) throws {
+        let reply: WordReply
+        do {
+            reply = try ControlClient(path: socket).post(
+                route,
+                request,
+                as: WordReply.self,
+                timeout: .seconds(30)
+            )
+        } catch let error as ControlClientError {
+            if case .notRunning = error, route == "/v1/resolve" { throw error }
+            let isGone = if case .notRunning = error { true } else { false }
+            throw Console.failure("\(error)", code: isGone ? Exit.unavailable : Exit.tryAgain)
+        } catch {
+            throw Console.failure("\(error)", code: Exit.tryAgain)
+        }
+        if output == .json {
+            try Console.put(json: reply)
+        } else if reply.exitCode == 0 {
+            Console.put("\(reply.guest): \(reply.message)\n")
+        } else {
+            Console.note("Error: \(reply.message)")
+        }
+        if reply.exitCode != 0 { throw ExitCode(reply.exitCode) }
+    }
+}

@@ -1,0 +1,188 @@
+import Checkpoint
+import Glibc
+import Synchronization
+import SystemSupport
+import Testing
+import XenStream
+
+@testable import Daemon
+
+/// A standby with an arbiter: what it asks is written down first, and what it is answered decides.
+@Suite struct StandbyAskingTests {
+    private final class Witness: GuestActivator {
+        let starts = Mutex(0)
+
+        func runningGuest(named name: String, uuid: GuestUUID, unfinished: UnfinishedStart?)
+            -> ActivatedGuest?
+        {
+            nil
+        }
+        func outlook(for description: GuestDescription) -> ActivationOutlook {
+            ActivationOutlook(obstacles: [])
+        }
+        func missingResources(for request: ActivationRequest) -> [String] { [] }
+        func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
+            starts.withLock { $0 += 1 }
+            throw GuestError(guest: request.description.name, reason: "a witness starts nothing")
+        }
+    }
+
+    private let directory: TemporaryDirectory
+    private let name: GuestName
+    private let paths: Paths
+    private let witness = Witness()
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        name = try GuestName("db")
+        paths = Paths(runtime: directory.path, state: directory.path)
+    }
+
+    /// Holds an image of generation 5, whose primary is gone since a moment.
+    private func guest(_ arbiter: StubArbiter, decides: Bool = true, disk: Bool = false) throws
+        -> StandbyGuest
+    {
+        let path = try paths.guardianSocket()
+        let isServing = Monitor(false)
+        // It ends by itself, ten seconds after its last client.
+        let thread = try WorkerThread("guardian") {
+            let guardian = try? Guardian(path: path)
+            guardian?.run { isServing.signal { $0 = true } }
+        }
+        thread.detach()
+        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
+        let guest = StandbyGuest(
+            name: name,
+            paths: paths,
+            guardian: try GuardianClient(path: path),
+            machine: StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta"),
+            image: nil,
+            arbiter: StandbyArbiter(
+                arbiter: arbiter,
+                choice: ArbiterChoice(name: arbiter.name, decides: decides)
+            )
+        )
+        _ = try guest.handle(.hello(hello(arbiter.name, disk: disk), room, on: 1))
+        _ = try guest.handle(.epochWhole(0, on: 1))
+        _ = try guest.handle(.connectionLost(1))
+        return guest
+    }
+
+    private func hello(_ arbiter: String?, disk: Bool = false) -> Hello {
+        var hello = Hello(
+            guest: GuestDescription(
+                name: "db",
+                uuid: GuestUUID(high: 1, low: 2),
+                kind: .hvm,
+                pageCount: 16,
+                address: "127.0.0.1:6400",
+                config: []
+            ),
+            generation: 5,
+            session: 9,
+            ackedEpoch: nil,
+            imageStillValid: false,
+            populatedPages: 1,
+            epochCapacity: 1 << 16,
+            aloneAfter: .seconds(10),
+            bootID: "b00t",
+            host: "alpha",
+            protectProcess: ProcessIdentity(pid: 10, startTime: 100),
+            guestProcess: ProcessIdentity(pid: 11, startTime: 101)
+        )
+        hello.arbiter = arbiter
+        hello.hasUnreplicatedDisk = disk
+        return hello
+    }
+
+    private let room = MemoryVerdict(ceiling: 1 << 30, used: 0, needed: 1)
+    private let ours = GrantRecord(generation: 5, owner: "alpha", id: 3)
+
+    private func record() throws -> StandbyRecord {
+        try #require(try StandbyRecord.load(from: paths.standbyRecord(name)))
+    }
+
+    @Test func granted() throws {
+        let arbiter = StubArbiter(ours)
+        let guest = try guest(arbiter)
+        let reply = guest.activate(ActivateRequest(), with: witness)
+        // The start itself fails here, after the grant.
+        #expect(reply.outcome == .tryAgain && witness.starts.withLock { $0 } > 0)
+        let request = try #require(arbiter.asked.first)
+        #expect(request.from == 5 && request.usedBefore)
+        let kept = try record()
+        #expect(kept.state == .active && kept.generation == 6 && kept.arbiter?.generation == 6)
+        #expect(kept.id == String(request.wanted.id, radix: 16))
+        // A grant is permanent: the start is tried again, and nobody asked.
+        _ = guest.activate(ActivateRequest(), with: witness)
+        #expect(arbiter.asked.count == 1)
+    }
+
+    @Test func denied() throws {
+        let arbiter = StubArbiter(GrantRecord(generation: 6, owner: "alpha", id: 4))
+        let guest = try guest(arbiter)
+        let reply = guest.activate(ActivateRequest(), with: witness)
+        #expect(reply.outcome == .arbiterDenied && reply.exitCode == 11)
+        #expect(try record().state == .image && witness.starts.withLock { $0 } == 0)
+    }
+
+    @Test func withoutAnAnswerTheWishStays() throws {
+        let arbiter = StubArbiter(ours, answers: [.unavailable("down"), .memoryLost(found: nil)])
+        let guest = try guest(arbiter)
+        #expect(guest.activate(ActivateRequest(), with: witness).exitCode == 75)
+        let wish = try #require(try record().arbiter?.wish)
+        #expect(guest.activate(ActivateRequest(), with: witness).exitCode == 75)
+        #expect(Set(arbiter.asked.map(\.wanted.id)) == [UInt64(wish.id, radix: 16) ?? 0])
+        #expect(witness.starts.withLock { $0 } == 0)
+    }
+
+    @Test func aDryRunAsksNobody() throws {
+        let arbiter = StubArbiter(ours)
+        let guest = try guest(arbiter)
+        #expect(guest.activate(ActivateRequest(dryRun: true), with: witness).outcome == .wouldActivate)
+        #expect(arbiter.asked.isEmpty)
+    }
+
+    @Test func aDiskThatNobodyReplicatesWantsAWordToo() throws {
+        let arbiter = StubArbiter(ours)
+        let guest = try guest(arbiter, disk: true)
+        #expect(guest.activate(ActivateRequest(), with: witness).outcome == .fencingUnconfirmed)
+        #expect(arbiter.asked.isEmpty)
+        _ = guest.activate(ActivateRequest(confirmFenced: "alpha"), with: witness)
+        #expect(arbiter.asked.count == 1)
+    }
+
+    @Test func aForcedActivationMakesTheRecordItsOwn() throws {
+        let arbiter = StubArbiter(GrantRecord(generation: 8, owner: "alpha", id: 4))
+        let guest = try guest(arbiter)
+        var order = ActivateRequest(confirmFenced: "alpha", ifGeneration: 5, force: true)
+        #expect(guest.activate(order, with: witness).outcome == .mayRollBack)
+        order.acceptRollback = true
+        #expect(guest.activate(order, with: witness).outcome == .tryAgain)
+        #expect(try record().generation == 9)
+        #expect(arbiter.state.withLock { $0.record?.generation } == 9)
+        var other = order
+        other.ifGeneration = 4
+        #expect(guest.activate(other, with: witness).outcome == .generationMismatch)
+    }
+
+    @Test func aPersonVouchesWhereNothingDecides() throws {
+        let arbiter = StubArbiter(name: "manual")
+        let guest = try guest(arbiter, decides: false)
+        #expect(guest.activate(ActivateRequest(), with: witness).outcome == .fencingUnconfirmed)
+        _ = guest.activate(ActivateRequest(confirmFenced: "alpha"), with: witness)
+        #expect(try record().state == .active && arbiter.asked.isEmpty)
+    }
+
+    @Test func bothSidesHaveTheSameArbiter() throws {
+        let guest = try guest(StubArbiter(ours))
+        #expect(
+            guest.state.withLock { $0.machine.refusal(of: hello("another"), at: StandbyGuest.now)?.reason }
+                == .arbiterDiffers
+        )
+        #expect(
+            guest.state.withLock { $0.machine.refusal(of: hello(nil), at: StandbyGuest.now)?.reason }
+                == .arbiterDiffers
+        )
+    }
+}
