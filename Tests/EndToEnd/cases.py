@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from . import replay
+from . import arbitration, replay
 from .relay import Relay
 from .rig import check, until
 from .traffic import Connection, Traffic, request, split
@@ -470,5 +470,5 @@ def paired_over_tls(rig, seed):
 CASES = [
     activate_is_idempotent, unconfirmed, dropped, address_in_use, maybe_older, tee_and_export, failback, two_guests,
     second_of_a_kind, paired_over_tls, another_standby, outdated_again, no_record, memory_ceiling, in_the_background, guest_stop,
-    xen_guest_without_xen, redis_benchmark,
+    xen_guest_without_xen, redis_benchmark, *arbitration.CASES,
 ]
