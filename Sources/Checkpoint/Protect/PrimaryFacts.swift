@@ -89,7 +89,7 @@ extension PrimaryFacts {
     ///     where nothing is held.
     ///   - plugWasClosed: output is held for an image that a predecessor made. Then the record goes on naming that
     ///     image's standby (none where a record was lost and nobody knows it), the longer alone-after, and what outdated
-    ///     this copy. Output that passes freely is held for nobody.
+    ///     this copy, which may be what this host knows as a standby. Output that passes freely is held for nobody.
     /// - Returns: the facts to write down before anything else, and what the protection begins with.
     package static func beginning(
         after own: PrimaryFacts?,
@@ -104,7 +104,8 @@ extension PrimaryFacts {
         let known = max(own?.generation ?? 0, asStandby?.generation ?? 0, vouched ?? 0)
         var start = PrimaryStart(generation: arbiter?.decides == true ? known : known + 1)
         if plugWasClosed {
-            if let own, own.outdatedBy == nil, own.arbiter?.name != arbiter?.name {
+            start.outdatedBy = own.flatMap { $0.outdatedBy ?? overtaken($0, asStandby) }
+            if let own, start.outdatedBy == nil, own.arbiter?.name != arbiter?.name {
                 throw ArbiterChanged(recorded: own.arbiter?.name, configured: arbiter?.name)
             }
             start.isUnknown = own == nil
@@ -112,7 +113,6 @@ extension PrimaryFacts {
             start.imageElsewhere = own?.standby != standby
             start.otherStandby = own?.standby.flatMap { $0 == standby ? nil : $0 }
             start.recordedAloneAfter = max(recorded, aloneAfter)
-            start.outdatedBy = own?.outdatedBy
         }
         let facts = PrimaryFacts(
             generation: start.generation,
@@ -122,6 +122,12 @@ extension PrimaryFacts {
             arbiter: arbiter.map { memory(of: $0.name, own?.arbiter, asStandby?.arbiter, vouched) }
         )
         return (facts, start)
+    }
+
+    /// The generation at which the guest ran elsewhere, or was activated here, since the copy of `own` was protected: what
+    /// begins is above all that this host knows, so a standby's record that is above it was written later.
+    private static func overtaken(_ own: PrimaryFacts, _ asStandby: StandbyFacts?) -> UInt64? {
+        asStandby.flatMap { $0.generation > own.generation ? $0.generation : nil }
     }
 
     /// What this host knows of its record at the arbiter `name`, in both its roles.

@@ -159,11 +159,17 @@ extension ProtectMachine {
             && ending?.reason != .crashed
     }
 
-    /// Somebody vouches that the standby is off, or cut off, and will not be activated.
+    /// Somebody vouches that the standby is off, or cut off, and will not be activated. Where an arbiter decides, the word
+    /// stands in for an answer that does not come: it may have granted the guest to the standby before.
     mutating func passContinuation(_ effects: inout EffectBuffer<ProtectEffect>) {
         guard isContinued, !inPause else { return }
+        isContinued = mayContinue
+        guard isContinued else { return }
+        if settings.arbitration.decides, !imageUnknown, asking?.retryAt == nil {
+            if asking?.purpose != .alone { ask(.alone, for: generation + 1, &effects) }
+            return
+        }
         isContinued = false
-        guard mayContinue else { return }
         asking = nil
         raisingGeneration = false
         authority = .storingAlone

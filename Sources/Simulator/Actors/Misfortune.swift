@@ -13,6 +13,8 @@ enum Fault: String, CaseIterable {
     case primaryRecordFails, standbyRecordFails, guardianFails, memoryFull, imageLost, startFails
     case arbiterDown, arbiterCutOff, arbiterForgets, requestToArbiterLost, answerOfArbiterLost
     case unprotected, failoverByPower, failoverByCut, activateWithoutAWord, continuedByHand
+
+    static let ofArbiters: [Fault] = [.arbiterDown, .arbiterCutOff, .arbiterCutOff, .requestToArbiterLost]
 }
 
 /// Decides what goes wrong, and when.
@@ -37,7 +39,9 @@ final class Misfortune {
     private func strike() {
         let isEnough = applied >= World.leastFaults && world.events >= World.leastEvents
         if world.now >= until, isEnough { return world.becomeFair() }
-        if let fault = world.any(Fault.allCases), strike(fault) {
+        // Where an arbiter decides, more often what concerns it.
+        let isItsTurn = world.arbiterChoice?.decides == true && world.chance(6)
+        if let fault = world.any(isItsTurn ? Fault.ofArbiters : Fault.allCases), strike(fault) {
             applied += 1
             world.coverage.fault(fault)
             world.note { "- \(fault)" }
@@ -53,8 +57,8 @@ final class Misfortune {
             world.chance(2)
             ? WriteClass.allCases
             : [
-                .aloneAfterShrinks, .aloneAfterShrinks, .outdated, .outdated, .crashed, .crashed,
-                .standbyWish,
+                .aloneAfterShrinks, .aloneAfterShrinks, .outdated, .outdated, .crashed, .crashed, .crashed,
+                .crashed, .standbyWish,
             ]
         guard let host = world.any(world.hosts), let what = world.any(kinds),
             let step = world.any(DiskStep.allCases), let trouble = world.any(DiskTrouble.allCases)
@@ -269,7 +273,14 @@ final class Misfortune {
         let until = world.now + .milliseconds(world.random(100...15_000))
         switch fault {
         case .arbiterDown: arbiter.downUntil = until
-        case .arbiterCutOff: arbiter.cutUntil[(world.chance(2) ? host : other).index] = until
+        case .arbiterCutOff:
+            arbiter.cutUntil[(world.chance(2) ? host : other).index] = until
+            // Half of the time from the other host too, and for longer.
+            if world.chance(2) {
+                let end = until + .milliseconds(world.random(0...4000))
+                world.wires[host.index][other.index].cutUntil = end
+                world.wires[other.index][host.index].cutUntil = end
+            }
         case .arbiterForgets:
             guard world.chance(6), arbiter.record != nil else { return false }
             arbiter.forget()

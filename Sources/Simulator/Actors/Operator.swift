@@ -22,6 +22,8 @@ final class Operator {
 
     private func round() {
         for host in world.hosts { tidy(host) }
+        // It has come about, at whichever host.
+        if let owner = world.owner, owner.end == nil, owner.host !== fenced { fenced = nil }
         if let owner = world.owner, owner.end == nil, fenced == nil {
             roundsWithoutGuest = 0
             protect(owner)
@@ -121,9 +123,27 @@ final class Operator {
         switch copy.host.lastResult {
         case .denied(let record): return record.generation
         default:
-            guard world.arbiterChoice?.decides == true, world.arbiter.record == nil else { return nil }
-            return (try? Records.primary(on: copy.host.disk))?.generation
+            guard let known = generationsKnown(on: copy.host), hasForgotten(known.granted) else {
+                return nil
+            }
+            return known.highest
         }
+    }
+
+    /// The highest generation that a host knows, and the highest that it knows to have been granted.
+    private func generationsKnown(on host: Host) -> (highest: UInt64, granted: UInt64)? {
+        guard let own = try? Records.primary(on: host.disk) else { return nil }
+        let asStandby = try? Records.standby(on: host.disk)
+        return (
+            max(own.generation, asStandby?.generation ?? 0),
+            max(own.arbiter?.granted ?? 0, asStandby?.arbiter?.granted ?? 0)
+        )
+    }
+
+    /// The arbiter lost its memory: it has no record, or one of an older generation than it has granted.
+    private func hasForgotten(_ granted: UInt64) -> Bool {
+        guard world.arbiterChoice?.decides == true else { return false }
+        return world.arbiter.record.map { $0.generation < granted } ?? true
     }
 
     /// A guest that is held for long goes on by his word, once he has switched its standby off.
@@ -132,8 +152,8 @@ final class Operator {
         roundsHeld = waits ? roundsHeld + 1 : 0
         if world.arbiterChoice != nil, roundsHeld > 20 { _ = vouchForStandby(of: owner) }
         // An arbiter without its memory is given a new record when protection begins anew.
-        guard !waits, let protect = owner.host.protect, world.arbiter.record == nil,
-            protect.machine.status.arbiterTrouble != nil, world.chance(10)
+        guard !waits, let protect = owner.host.protect, protect.machine.status.arbiterTrouble != nil,
+            hasForgotten(protect.facts.arbiter?.granted ?? 0), world.chance(10)
         else { return }
         protect.whenRunning { protect.dispatch(.unprotectRequested) }
     }
@@ -146,10 +166,12 @@ final class Operator {
         }
     }
 
-    /// Switches off the hosts that may have an image that output is held for; images do not outlast that.
+    /// Switches off the hosts that may have an image that output is held for; images do not outlast that. He does not where
+    /// a standby has gone on with the guest already, and clients have seen that.
     /// - Returns: false if the guest does not wait for such a word.
     func vouchForStandby(of owner: GuestCopy) -> Bool {
-        guard fenced == nil, let protect = owner.host.protect, protect.isRunning, protect.machine.mayContinue
+        guard fenced == nil, owner.number == world.client.owner, let protect = owner.host.protect,
+            protect.isRunning, protect.machine.mayContinue
         else { return false }
         let known = protect.facts.standby.flatMap { Int($0) }
         for host in world.hosts where host !== owner.host && (known == nil || known == host.index) {
@@ -193,7 +215,9 @@ final class Operator {
                 confirmFenced: others.isEmpty ? image.facts.primaryHost : nil,
                 acceptRollback: roundsWithoutGuest > 6 && world.chance(2)
             )
-            if world.arbiterChoice != nil, roundsWithoutGuest > 12, others.isEmpty, order.acceptRollback {
+            if world.arbiterChoice != nil, roundsWithoutGuest > 12, others.isEmpty, order.acceptRollback,
+                isNewest(image)
+            {
                 order.force = true
                 order.ifGeneration = image.facts.generation
             }
@@ -209,15 +233,32 @@ final class Operator {
         }
         // A host that may have been granted the guest has it.
         if isUnclear || world.hosts.contains(where: { $0.standby?.holdsGrant ?? true }) { return }
-        if let owner = world.owner, owner.end == nil {
+        if let owner = world.owner, owner.end == nil || owner.host === fenced {
             world.note { "\(owner.host.name) is let back" }
             owner.host.isIsolated = false
             fenced = nil
-        } else if roundsWithoutGuest > 3, world.hosts.allSatisfy({ $0.protect == nil }) {
+        } else if roundsWithoutGuest > 3, world.hosts.allSatisfy({ $0.protect == nil }), !mayStillActivate {
             fenced = nil
             for host in world.hosts { if let copy = host.copy { destroy(copy) } }
             if let host = world.any(world.hosts) { world.startGuest(on: host) }
         }
+    }
+
+    /// No other standby keeps an image of a higher generation: it could be granted the guest after this one.
+    private func isNewest(_ image: Image) -> Bool {
+        world.hosts.allSatisfy { host in
+            [host.kept, host.standby?.image].allSatisfy {
+                ($0?.facts.generation ?? 0) <= image.facts.generation
+            }
+        }
+    }
+
+    /// A standby may ask for the guest by itself yet, and be granted it: nothing is begun anew meanwhile.
+    private var mayStillActivate: Bool {
+        world.activatesByItself
+            && world.hosts.contains {
+                $0.standby.map { $0.image != nil && ($0.machine.isAsking || $0.machine.wantsTime) } ?? false
+            }
     }
 
     /// Somebody tries without a word, while the guest lives: nothing may come of it.

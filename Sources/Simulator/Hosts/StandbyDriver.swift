@@ -76,8 +76,9 @@ final class StandbyDriver: Process {
         for connection in connections.values { connection.closeByStandby() }
         connections = [:]
         if host.standby === self { host.standby = nil }
-        // It is looked after.
-        world.after(.milliseconds(world.random(10...3000))) { [host] in host.startDaemon() }
+        // It is looked after; now and then by a person, and its primary may run alone by then.
+        let time = world.chance(5) ? world.random(3000...12_000) : world.random(10...3000)
+        world.after(.milliseconds(time)) { [host] in host.startDaemon() }
     }
 
     // MARK: Connections

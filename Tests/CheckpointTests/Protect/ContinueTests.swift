@@ -56,9 +56,37 @@ import Testing
     @Test func aGrantToTheStandbyAfterItIsASplit() {
         let primary = protected(.arbiter(decides: true))
         primary.run(.seconds(2))
+        primary.dispatch(.arbiterAnswered(.unavailable("down")))
         primary.dispatch(.continueRequested)
         primary.dispatch(.arbiterAnswered(.denied(by: ArbiterTests.beta(7))))
         #expect(primary.state == .splitBrain && !primary.has(.dropAll))
+    }
+
+    @Test func theArbitersOwnAnswerComesFirst() {
+        func continued() -> PrimaryUnderTest {
+            let primary = protected(.arbiter(decides: true))
+            primary.loseConnection()
+            primary.dispatch(.continueRequested)
+            #expect(primary.state == .peerLost && !primary.has(.releaseAll) && primary.asked.count == 2)
+            return primary
+        }
+        let denied = continued()
+        denied.dispatch(.arbiterAnswered(.denied(by: ArbiterTests.beta(7))))
+        #expect(denied.state == .outdated && !denied.has(.releaseAll), "the standby was activated before")
+        let granted = continued()
+        granted.grant()
+        #expect(granted.state == .alone && granted.stored == 7)
+        for answer in [GrantAnswer.unavailable("down"), .memoryLost(found: nil)] {
+            let unanswered = continued()
+            unanswered.dispatch(.arbiterAnswered(answer))
+            #expect(unanswered.state == .alone && unanswered.visible == unanswered.output)
+        }
+        let back = continued()
+        back.connect()
+        back.hear(Sample.welcome(committed: 1))
+        back.dispatch(.arbiterAnswered(.unavailable("down")))
+        back.run(.seconds(1), beating: true)
+        #expect(!back.has(.releaseAll) && back.state == .protected)
     }
 
     @Test func itMeansNothingWhileTheStandbyIsThere() {
