@@ -47,6 +47,29 @@ import Testing
         #expect(try record(at: there).generation == 3)
     }
 
+    /// The other host is off: its record at the arbiter is all there is to ask, and the other one is refused afterwards.
+    @Test func theArbiterSpeaksForASilentHost() throws {
+        func guarded(_ host: TemporaryDirectory) throws -> BootGuard.Entry? {
+            try SmallFile.makeDirectories(host.file("auto.xen"))
+            try host.write("", to: "auto.xen/db.cfg")
+            let paths = Paths(runtime: host.path, state: host.path)
+            let auto = host.file("auto.xen")
+            let saved = host.file("save")
+            return try BootGuard(paths, from: auto, to: host.file("auto"), saved: saved) { _ in nil }
+                .run(patience: .milliseconds(0)).first
+        }
+        _ = try start(at: here, storage.path)
+        _ = try start(at: there, storage.path)
+        // Never prepared: taken for not mounted.
+        #expect(try guarded(here)?.starts == false)
+        #expect(try record(at: here).generation == 3)
+        _ = try FileMarker.prepare(storage.path)
+        #expect(try guarded(here)?.starts == true)
+        #expect(try record(at: here).generation == 4 && record(at: here).arbiter?.generation == 4)
+        let other = try guarded(there)
+        #expect(other?.starts == false && other?.reason.contains("the arbiter granted generation 4") == true)
+    }
+
     @Test func withoutAnAnswerSomebodyVouches() throws {
         // Never prepared: taken for not mounted.
         var order = GuestStart.Order()

@@ -34,12 +34,17 @@ extension ProtectService {
             metadata: ["host": "\(request.confirmFenced)"]
         )
         engine.requestContinuation()
-        return waits { $0.state == .alone || $0.state == .ended }
-            ? reply(.done, "the guest goes on alone, UNPROTECTED, until its standby is back")
-            : reply(
+        let isSettled = waits { [.alone, .ended, .outdated].contains($0.state) }
+        guard isSettled else {
+            return reply(
                 .pending,
                 "the word was taken, and the guest does not run alone yet: remusd status \(guest)"
             )
+        }
+        guard engine.snapshot.status.state != .outdated else {
+            return reply(.outdated, "the arbiter granted the guest to another host: it may be active there")
+        }
+        return reply(.done, "the guest goes on alone, UNPROTECTED, until its standby is back")
     }
 
     /// Which copy is kept after a split.

@@ -122,7 +122,10 @@ extension StandbyGuest {
                 primaryGoneSince: state.primaryWatch?.primaryGoneSince,
                 at: Self.now
             )
-            if case .allowed = decision { call.mayActivate = state.imageTrouble == nil }
+            switch decision {
+            case .allowed, .ask: call.mayActivate = state.imageTrouble == nil
+            default: break
+            }
         }
         return call
     }

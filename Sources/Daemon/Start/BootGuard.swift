@@ -41,7 +41,8 @@ package struct BootGuard: Sendable {
         self.nameOf = nameOf
     }
 
-    /// Links what may be started, once the other hosts were asked. One that is silent is asked again for `patience`.
+    /// Links what may be started, once the other hosts were asked. One that is silent is asked again for `patience`; then the
+    /// guest's arbiter is, if it has one that decides.
     /// - Returns: what was saved and could not be held, and every configuration of the folder, in order of their names.
     package func run(patience: TimeSpan) throws -> [Entry] {
         // First, whatever fails then.
@@ -86,8 +87,15 @@ package struct BootGuard: Sendable {
                     case .peerSilent, .peerNotAsked(passes: true), .tooSoon: true
                     default: false
                     }
-                guard mayChange, Clock.monotonic < deadline else { return entry(false, answer.text) }
-                usleep(1_000_000)
+                if mayChange, Clock.monotonic < deadline {
+                    usleep(1_000_000)
+                    continue
+                }
+                guard let generation = start.generationToAskFor(answer, GuestStart.Order()) else {
+                    return entry(false, answer.text)
+                }
+                try start.record(generation, GuestStart.Order())
+                return entry(true, "the other host is silent, and the arbiter granted the start to this one")
             }
         } catch {
             // In doubt it is not started; the others are.

@@ -17,6 +17,15 @@ extension GuestStart {
         return known.max { $0.granted < $1.granted }
     }
 
+    /// The generation to have granted where the other host is silent; nil unless the guest has an arbiter that decides. Whoever
+    /// is granted it is the only one: what the other host may have was not granted since the guest ran here, and never is.
+    package func generationToAskFor(_ answer: Answer, _ order: Order) -> UInt64? {
+        guard answer.decision == .peerSilent, let memory,
+            let spec = order.arbiter ?? (try? ArbiterSpec(parsing: memory.name)), spec.canDecide
+        else { return nil }
+        return HostClaim(primary, standby, uuid: uuid).highest + 1
+    }
+
     /// Has the arbiter grant the start, if the guest has one, and writes down that this host may run it; before it is
     /// started.
     /// - Throws: `NotGranted`, `ValueError` for an arbiter that is not the guest's, `SystemError`.

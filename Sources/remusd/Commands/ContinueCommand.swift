@@ -11,13 +11,14 @@ struct ContinueCommand: ParsableCommand {
             The primary's counterpart of 'remusd activate', to be run on the primary's host. For where nothing else gives the \
             guest its output back, or not soon: the arbiter is a person, or does not answer, or --alone-after is long. \
             Whoever calls it vouches that the standby is off, or cut off, and that nobody will activate its image: two copies \
-            of the guest would run. The guest is then UNPROTECTED until a standby is back. Repeating it is harmless.
+            of the guest would run. An arbiter that decides is asked first: the word stands in for an answer that does not \
+            come. The guest is then UNPROTECTED until a standby is back. Repeating it is harmless.
 
             EXIT CODES
               0   the guest goes on alone, or nothing was held
               10  the standby answers: output goes out as it acknowledges it
               13  output is held for another host than --confirm-fenced names
-              14  this copy may not run any more
+              14  this copy may not run any more: the guest is active, or granted, elsewhere
               64  the command line makes no sense
               69  nobody protects the guest here
               75  try again

@@ -11,7 +11,8 @@ struct StartCommand: ParsableCommand {
         abstract: "Start a guest anew on this host, if no other copy of it may run.",
         discussion: """
             Instead of 'xl create', for a guest that remusd knows: after a power cut both hosts may have it. It is started \
-            where its durable record is the highest active one, once the other host's standby has confirmed that. What \
+            where its durable record is the highest active one, once the other host's standby has confirmed that, or, where \
+            that is silent, the guest's arbiter has granted it. What \
             an image holds is not in it: 'remusd activate' is what loses nothing.
 
             EXIT CODES
@@ -103,11 +104,18 @@ struct StartCommand: ParsableCommand {
         order.abandonsImage = abandonImage
         order.arbiter = arbiter
         let answer = try start.decide(order)
-        guard case .start(let generation) = answer.decision else {
+        let asked = start.generationToAskFor(answer, order)
+        let generation: UInt64
+        if case .start(let next) = answer.decision {
+            generation = next
+        } else if let asked {
+            generation = asked
+        } else {
             throw Console.failure("\(name): \(answer.text)", code: Self.code(answer.decision))
         }
         if dryRun {
-            Console.put("\(name): \(answer.text)\n")
+            let text = asked == nil ? answer.text : "the other host is silent: the arbiter would be asked"
+            Console.put("\(name): \(text)\n")
         } else {
             do {
                 try start.record(generation, order)

@@ -87,7 +87,13 @@ final class EtcdServer: Sendable {
         ChildProcess.reap(pid)
     }
 
-    func signal(_ number: Int32) { state.withLock { if let pid = $0.pid { Glibc.kill(pid, number) } } }
+    /// SIGSTOP is over when all of it has stopped: on a busy machine some of its threads go on for a while.
+    func signal(_ number: Int32) {
+        guard let pid = state.withLock({ $0.pid }) else { return }
+        Glibc.kill(pid, number)
+        var status: Int32 = 0
+        if number == SIGSTOP { waitpid(pid, &status, WUNTRACED) }
+    }
 
     /// Starts it again, with nothing that it knew.
     func startWithoutMemory() throws {
