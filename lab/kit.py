@@ -5,6 +5,7 @@ import shlex
 import time
 
 import plan
+from arbiter import Etcd
 from clients import RedisClient, SequenceClient
 from failure import LabError
 from guests import Running
@@ -28,6 +29,7 @@ class Kit:
         self.watchers = []
         self.background = []
         self.disturbed = False
+        self.etcd = None
         for host in lab.hosts.values():
             host.trace = log
 
@@ -120,6 +122,12 @@ class Kit:
         standby.run(["remusd", "activate", name] + list(options), timeout=180)
         return time.monotonic() - begin
 
+    def arbiter(self):
+        """A fresh etcd, which both hosts reach as long as the guests' link is there."""
+        self.etcd = Etcd(self.lab.directory, self.lab.links)
+        self.etcd.start()
+        return self.etcd
+
     # --- in between
 
     def tidy(self, guests=False):
@@ -132,6 +140,9 @@ class Kit:
         for watcher in self.watchers:
             watcher.close()
         self.watchers.clear()
+        if self.etcd:
+            self.etcd.forget()
+            self.etcd = None
         self.lab.links.heal()
         for host in self.lab.hosts.values():
             if host.state() == "hung":

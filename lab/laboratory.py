@@ -13,6 +13,7 @@ from failure import LabError
 from guests import template
 from hosts import Host
 from links import Links
+from processes import Record
 
 LONGEST_PATH = 80  # A unix socket's name may have 107 bytes (unix(7)), and ours end in "/beta-replication.vm" and the like.
 
@@ -121,6 +122,7 @@ class Lab:
             host.close()
             host.record.kill()
         self.links.record.kill()
+        Record(os.path.join(self.directory, "etcd.pid")).kill()  # A case may have been ended before it could.
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def keep_logs(self):

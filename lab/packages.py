@@ -20,6 +20,7 @@ NEEDED = {
     "zstd": "zstd",
     "dpkg-deb": "dpkg",
     "tar": "tar",
+    "etcd": "etcd-server",
 }
 # A C compiler alone has no headers to compile with.
 FILES = {"/usr/include/stdio.h": "libc6-dev"}
