@@ -55,7 +55,7 @@ import Testing
             let paths = Paths(runtime: host.path, state: host.path)
             let auto = host.file("auto.xen")
             let saved = host.file("save")
-            return try BootGuard(paths, from: auto, to: host.file("auto"), saved: saved) { _ in nil }
+            return try BootGuard(paths, from: auto, to: host.file("auto"), saved: saved) { _ in "db" }
                 .run(patience: .milliseconds(0)).first
         }
         _ = try start(at: here, storage.path)
