@@ -102,7 +102,7 @@ class Session:
         fields += struct.pack("<IQ", 1 if recording.pv else 2, recording.pages) + text("")
         fields += struct.pack("<I", len(recording.config)) + recording.config
         fields += struct.pack("<QQQBQQQ", generation, self.number, 2**64 - 1, 0, recording.info["b_info"]["max_memkb"] // 4, 1 << 30, alone_after * 10**9)
-        fields += text("recording") + text("recording") + struct.pack("<iQiQ", 0, 0, 0, 0)
+        fields += text("recording") + text("recording") + struct.pack("<iQiQ", 0, 0, 0, 0) + text("")
         self.acked = None
         self.welcomed = False
         self.send(HELLO, fields)
