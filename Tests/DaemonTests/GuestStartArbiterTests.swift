@@ -24,7 +24,7 @@ import Testing
             uuid: GuestUUID(high: 1, low: 2).description,
             generation: 3,
             session: nil,
-            peer: nil
+            peer: "127.0.0.1:9"
         )
         record.arbiter = ArbiterRecord(ArbiterFacts(name: "file:\(folder)"))
         try record.store(at: paths.primaryRecord(name))
