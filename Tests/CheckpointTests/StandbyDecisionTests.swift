@@ -4,7 +4,6 @@ import XenStream
 @testable import Checkpoint
 
 @Suite struct StandbyDecisionTests {
-    private static let start = Instant(nanoseconds: 50_000_000_000)
     private static let guest = GuestDescription(
         name: "g",
         uuid: GuestUUID(high: 1, low: 2),
@@ -33,18 +32,7 @@ import XenStream
 
     private let memory = MemoryVerdict(ceiling: 1 << 30, used: 0, needed: 1)
 
-    @discardableResult
-    private func send(
-        _ event: StandbyEvent,
-        to machine: inout StandbyMachine,
-        at now: Instant = start
-    ) -> [StandbyEffect] {
-        var effects = EffectBuffer<StandbyEffect>()
-        machine.handle(event, at: now, into: &effects)
-        return effects.effects
-    }
-
-    /// A machine that holds epoch 3 of generation 1, its connection lost at `start`.
+    /// A machine that holds epoch 3 of generation 1, its connection lost at `Sample.start`.
     private func holding() -> StandbyMachine {
         var machine = StandbyMachine(facts: StandbyFacts(), image: nil, host: "standby")
         send(.hello(hello(), memory, on: 1), to: &machine)
@@ -99,7 +87,7 @@ import XenStream
             case .generationMismatch = machine.decide(
                 ActivationOrder(),
                 primaryGoneSince: nil,
-                at: Self.start
+                at: Sample.start
             )
         else {
             Issue.record("a dropped image can be activated")
@@ -109,7 +97,7 @@ import XenStream
 
     @Test func whatMayBeActivated() {
         var machine = holding()
-        let soon = Self.start + .seconds(2)
+        let soon = Sample.start + .seconds(2)
         let vouched = ActivationOrder(confirmFenced: "primary")
         guard case .fencingUnconfirmed = machine.decide(ActivationOrder(), primaryGoneSince: nil, at: soon),
             case .fencingUnconfirmed = machine.decide(
@@ -126,7 +114,7 @@ import XenStream
             machine.decide(ActivationOrder(), primaryGoneSince: soon, at: soon) == .allowed(generation: 2)
         )
         // 80 % of alone-after, to the nanosecond.
-        let limit = Self.start + .seconds(8)
+        let limit = Sample.start + .seconds(8)
         #expect(machine.decide(vouched, primaryGoneSince: nil, at: limit) == .allowed(generation: 2))
         let past = Instant(nanoseconds: limit.nanoseconds + 1)
         #expect(
@@ -160,14 +148,14 @@ import XenStream
         send(.hello(hello(), memory, on: 1), to: &machine)
         send(.epochWhole(0, on: 1), to: &machine)
         let order = ActivationOrder(confirmFenced: "primary", acceptRollback: true)
-        #expect(machine.decide(order, primaryGoneSince: nil, at: Self.start) == .primaryAlive)
+        #expect(machine.decide(order, primaryGoneSince: nil, at: Sample.start) == .primaryAlive)
         let other = send(.hello(hello(generation: 2, session: 6), memory, on: 2), to: &machine)
         #expect(
             other.contains {
                 if case .send(.refuse(let refusal), on: 2) = $0 { refusal.reason == .busy } else { false }
             }
         )
-        let gone = send(.tick, to: &machine, at: Self.start + .milliseconds(1001))
+        let gone = send(.tick, to: &machine, at: Sample.start + .milliseconds(1001))
         #expect(gone.contains(.close(1)))
     }
 

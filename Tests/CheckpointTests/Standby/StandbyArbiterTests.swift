@@ -3,8 +3,6 @@ import Testing
 
 /// A standby whose arbiter decides: what it asks from which generation, and when it does so by itself.
 @Suite struct StandbyArbiterTests {
-    private static let start = Instant(nanoseconds: 50_000_000_000)
-
     private func machine(_ facts: StandbyFacts = StandbyFacts(), image: ImageFacts? = nil) -> StandbyMachine {
         var machine = StandbyMachine(facts: facts, image: image, host: "beta")
         machine.arbiter = ArbiterChoice(name: "a", decides: true)
@@ -25,17 +23,6 @@ import Testing
         return hello
     }
 
-    @discardableResult
-    private func send(
-        _ event: StandbyEvent,
-        to machine: inout StandbyMachine,
-        at now: Instant = start
-    ) -> [StandbyEffect] {
-        var effects = EffectBuffer<StandbyEffect>()
-        machine.handle(event, at: now, into: &effects)
-        return effects.effects
-    }
-
     /// Has epoch 0 of generation 5.
     private func replicating(disk: Bool = false) -> StandbyMachine {
         var machine = machine()
@@ -47,7 +34,7 @@ import Testing
     /// Lets time pass for ten seconds, and returns when it wanted to activate first, in milliseconds.
     private func activates(_ machine: inout StandbyMachine) -> UInt64? {
         for step: UInt64 in 1...200 {
-            let now = Self.start + .milliseconds(50 * step)
+            let now = Sample.start + .milliseconds(50 * step)
             if send(.tick, to: &machine, at: now).contains(.activate) { return 50 * step }
         }
         return nil
@@ -56,7 +43,7 @@ import Testing
     private func decide(_ machine: StandbyMachine, _ order: ActivationOrder = ActivationOrder())
         -> ActivationDecision
     {
-        machine.decide(order, primaryGoneSince: nil, at: Self.start + .seconds(60))
+        machine.decide(order, primaryGoneSince: nil, at: Sample.start + .seconds(60))
     }
 
     // MARK: What is asked
@@ -91,7 +78,7 @@ import Testing
         var machine = replicating()
         send(.connectionLost(1), to: &machine)
         machine.isAsking = true
-        #expect(machine.refusal(of: hello(), at: Self.start)?.reason == .busy)
+        #expect(machine.refusal(of: hello(), at: Sample.start)?.reason == .busy)
     }
 
     @Test func aGrantIsWrittenDownWithItsId() throws {
@@ -172,7 +159,7 @@ import Testing
     @Test func itIsTriedAgainUnlessItWasDenied() {
         var machine = replicating()
         _ = activates(&machine)
-        let later = Self.start + .seconds(20)
+        let later = Sample.start + .seconds(20)
         #expect(!send(.tick, to: &machine, at: later).contains(.activate))
         send(.activationFailed(again: true), to: &machine, at: later)
         #expect(send(.tick, to: &machine, at: later + .seconds(3)).contains(.activate))
@@ -184,7 +171,7 @@ import Testing
         var machine = replicating()
         send(.connectionLost(1), to: &machine)
         send(.hello(hello(), Sample.room, on: 2), to: &machine)
-        send(.received(.heartbeat(Heartbeat(number: 1, sentAt: Self.start)), on: 2), to: &machine)
+        send(.received(.heartbeat(Heartbeat(number: 1, sentAt: Sample.start)), on: 2), to: &machine)
         send(.received(.plannedEnd(PlannedEnd(reason: .unprotect, generation: 6)), on: 2), to: &machine)
         send(.connectionLost(2), to: &machine)
         #expect(activates(&machine) == nil, "never after a planned end")

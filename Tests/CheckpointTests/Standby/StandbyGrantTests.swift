@@ -3,20 +3,7 @@ import Testing
 
 /// What a hello may and may not undo: a grant, a crash, an image.
 @Suite struct StandbyGrantTests {
-    private static let start = Instant(nanoseconds: 50_000_000_000)
-
-    @discardableResult
-    private func send(
-        _ event: StandbyEvent,
-        to machine: inout StandbyMachine,
-        at now: Instant = start
-    ) -> [StandbyEffect] {
-        var effects = EffectBuffer<StandbyEffect>()
-        machine.handle(event, at: now, into: &effects)
-        return effects.effects
-    }
-
-    /// Holds epoch 2 of generation 5, its connection lost at `start`.
+    /// Holds epoch 2 of generation 5, its connection lost at `Sample.start`.
     private func holding() -> StandbyMachine {
         var machine = StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta")
         send(.hello(Sample.hello(), Sample.room, on: 1), to: &machine)
@@ -70,7 +57,7 @@ import Testing
         send(.received(.plannedEnd(PlannedEnd(reason: .crashed, generation: 6)), on: 2), to: &machine)
         send(.connectionLost(2), to: &machine)
         let free = ActivationOrder()
-        let later = Self.start + .seconds(2)
+        let later = Sample.start + .seconds(2)
         #expect(machine.decide(free, primaryGoneSince: nil, at: later) == .allowed(generation: 6))
         let again =
             sameSession
@@ -88,18 +75,18 @@ import Testing
         var machine = holding()
         send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
         for step in 1...30 {
-            let now = Self.start + .milliseconds(UInt64(step) * 200)
+            let now = Sample.start + .milliseconds(UInt64(step) * 200)
             let event: StandbyEvent = step < 15 ? .dataReceived(on: 2) : .notListening(on: 2)
             #expect(!send(event, to: &machine, at: now).contains(.close(2)))
         }
-        let silent = Self.start + .milliseconds(6000 + 1001)
+        let silent = Sample.start + .milliseconds(6000 + 1001)
         #expect(send(.tick, to: &machine, at: silent).contains(.close(2)))
     }
 
     @Test func dataOfAnotherConnectionKeepsNobodyAlive() {
         var machine = holding()
         send(.hello(Sample.hello(), Sample.room, on: 2), to: &machine)
-        let later = Self.start + .milliseconds(1001)
+        let later = Sample.start + .milliseconds(1001)
         #expect(send(.dataReceived(on: 1), to: &machine, at: later).isEmpty)
         #expect(send(.tick, to: &machine, at: later).contains(.close(2)))
     }

@@ -5,7 +5,6 @@ import XenStream
 
 /// A primary that waits for no ack: taken only where somebody said so, and activated only by hand.
 @Suite struct UnacknowledgedTests {
-    private static let start = Instant(nanoseconds: 50_000_000_000)
     private let memory = MemoryVerdict(ceiling: 1 << 30, used: 0, needed: 1)
 
     private func hello(generation: UInt64 = 1) -> Hello {
@@ -32,17 +31,6 @@ import XenStream
         )
         hello.unacknowledged = true
         return hello
-    }
-
-    @discardableResult
-    private func send(
-        _ event: StandbyEvent,
-        to machine: inout StandbyMachine,
-        at now: Instant = start
-    ) -> [StandbyEffect] {
-        var effects = EffectBuffer<StandbyEffect>()
-        machine.handle(event, at: now, into: &effects)
-        return effects.effects
     }
 
     private func machine(takes: Bool) -> StandbyMachine {
@@ -72,24 +60,24 @@ import XenStream
         #expect(machine.isUnacknowledged)
         send(.epochWhole(0, on: 1), to: &machine)
         let both = ActivationOrder(confirmFenced: "primary", acceptRollback: true)
-        #expect(machine.decide(both, primaryGoneSince: nil, at: Self.start) == .primaryAlive)
+        #expect(machine.decide(both, primaryGoneSince: nil, at: Sample.start) == .primaryAlive)
         send(.connectionLost(1), to: &machine)
         #expect(!machine.isUnacknowledged && machine.image?.unacknowledged == true)
-        for gone in [nil, Self.start] {
+        for gone in [nil, Sample.start] {
             guard
                 case .fencingUnconfirmed = machine.decide(
                     ActivationOrder(acceptRollback: true),
                     primaryGoneSince: gone,
-                    at: Self.start
+                    at: Sample.start
                 )
             else {
                 Issue.record("activated without anybody's word")
                 return
             }
             let fenced = ActivationOrder(confirmFenced: "primary")
-            #expect(machine.decide(fenced, primaryGoneSince: gone, at: Self.start) == .unacknowledged)
+            #expect(machine.decide(fenced, primaryGoneSince: gone, at: Sample.start) == .unacknowledged)
             #expect(
-                machine.decide(both, primaryGoneSince: gone, at: Self.start) == .allowed(generation: 2)
+                machine.decide(both, primaryGoneSince: gone, at: Sample.start) == .allowed(generation: 2)
             )
         }
     }
@@ -99,7 +87,7 @@ import XenStream
         var machine = machine(takes: true)
         send(.hello(hello(), memory, on: 1), to: &machine)
         send(.epochWhole(0, on: 1), to: &machine)
-        let later = Self.start + .seconds(9)
+        let later = Sample.start + .seconds(9)
         send(.dataReceived(on: 1), to: &machine, at: later)
         send(.tick, to: &machine, at: later + .seconds(10))
         #expect(machine.liveConnection == 1)
@@ -119,9 +107,9 @@ import XenStream
             runsHere: true,
             imageConsumed: true
         )
-        #expect(machine.refusal(of: hello(generation: 5), at: Self.start)?.reason == .active)
+        #expect(machine.refusal(of: hello(generation: 5), at: Sample.start)?.reason == .active)
         machine.runsHere = false
-        #expect(machine.refusal(of: hello(generation: 4), at: Self.start)?.reason == .generationTooLow)
-        #expect(machine.refusal(of: hello(generation: 5), at: Self.start) == nil)
+        #expect(machine.refusal(of: hello(generation: 4), at: Sample.start)?.reason == .generationTooLow)
+        #expect(machine.refusal(of: hello(generation: 5), at: Sample.start) == nil)
     }
 }
