@@ -53,7 +53,8 @@ final class SimulatedDisk: ReplaceableFiles {
         // Names change in order; any number of the changes may have reached the disk.
         let states = [durable] + unsynced
         names = states.randomElement(using: &host.world.dice) ?? durable
-        for file in names.values {
+        // In an order of their own: a dictionary's is another one in each process.
+        for (_, file) in names.sorted(by: { $0.key < $1.key }) {
             let count = Int.random(in: file.synced...file.bytes.count, using: &host.world.dice)
             file.bytes.removeSubrange(count...)
             file.synced = count

@@ -73,7 +73,7 @@ final class StandbyDriver: Process {
 
     override func die() {
         super.die()
-        for connection in connections.values { connection.closeByStandby() }
+        for (_, connection) in connections.sorted(by: { $0.key < $1.key }) { connection.closeByStandby() }
         connections = [:]
         if host.standby === self { host.standby = nil }
         // It is looked after; now and then by a person, and its primary may run alone by then.
