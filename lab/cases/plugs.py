@@ -1,7 +1,6 @@
 """A plug that is full: the guest goes all the same, and what a guest can send through one."""
 
 import json
-import socket
 import time
 
 import plan
@@ -15,18 +14,19 @@ SECONDS = 30
 
 
 class Bulk:
-    """A shell in the guest, and another whose connection it fills as fast as it can."""
+    """Shells in the guest: one whose connection it fills as fast as it can, and two that take one order each."""
 
     def __init__(self, kit, guest):
-        # What arrives on a connection that stands is done, also when every answer is held.
-        self.control = kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 30)
-        # Nor does a second line wait for the answer to the first (Nagle).
-        self.control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stream = kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 30)
+        connect = lambda: kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 30)  # noqa: E731
+        # What arrives on a connection that stands is done, also when every answer is held. But nothing more is sent on it then: the
+        # first order is never acknowledged (RFC 5681, section 3.1: one segment after the timeout).
+        self.shells = [connect(), connect()]
+        self.unused = list(self.shells)
+        self.stream = connect()
         self.stream.sendall(b"exec dd if=/dev/zero bs=65536 2>/dev/null\n")
 
     def tell(self, line):
-        self.control.sendall(line.encode() + b"\n")
+        self.unused.pop(0).sendall(line.encode() + b"\n")
 
     def read(self, seconds):
         """Takes what comes; bytes a second."""
@@ -38,8 +38,8 @@ class Bulk:
         return count / (time.monotonic() - begin)
 
     def close(self):
-        self.stream.close()
-        self.control.close()
+        for each in self.shells + [self.stream]:
+            each.close()
 
 
 def held(kit):
