@@ -6,6 +6,8 @@ import Transport
 struct LinkWitness: Sendable {
     /// Why the other side is lost; nil while it is not.
     private(set) var failure: LinkFailure?
+    /// The last loss is of another kind than the one before. Tries that fail one after the other say the same in changing words.
+    private(set) var isNews = true
     /// When anything of the other side's made sense last, boot clock.
     private(set) var lastContact: Instant?
     /// The same, or when this side listened last.
@@ -58,6 +60,7 @@ struct LinkWitness: Sendable {
         let judged = LinkFailure(LinkFacts(end ?? otherwise(silence), kernel: kernel))
         end = nil
         kernel = nil
+        isNews = failure != judged
         failure = judged
         return judged
     }

@@ -9,7 +9,7 @@ extension ProtectEngine {
         case .linkLost(let loss): _ = link.lost(at: now) { loss.end(silence: $0) }
         default: break
         }
-        ProtectReporting.log(report, options, log, failure: link.failure)
+        ProtectReporting.log(report, options, log, failure: link.failure, isNews: link.isNews)
     }
 
     /// Sees whether hooks are to hear of `status`. Costs a comparison where they are not.

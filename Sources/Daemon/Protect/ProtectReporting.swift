@@ -4,19 +4,26 @@ import SystemSupport
 
 /// The machine's reports in words.
 enum ProtectReporting {
-    /// - Parameter failure: what a lost link was judged to be.
+    /// - Parameters:
+    ///   - failure: what a lost link was judged to be.
+    ///   - isNews: that is another kind of loss than the one before.
     static func log(
         _ report: ProtectReport,
         _ options: ProtectOptions,
         _ log: Logger,
-        failure: LinkFailure? = nil
+        failure: LinkFailure? = nil,
+        isNews: Bool = true
     ) {
         let standby = options.standby
         switch report {
         case .linkUp(let host):
             log.info("connected to the standby", metadata: ["peer": "\(standby)", "host": "\(host)"])
         case .linkLost(let loss):
-            log.warning(
+            var level = isNews ? Logger.Level.warning : .debug
+            // What the standby itself says is news by its words.
+            if case .refused = loss { level = .warning }
+            log.log(
+                level: level,
                 "no standby: \(LinkFailure.text(failure, of: "the standby", loss.text))",
                 metadata: ["peer": "\(standby)", "link_failure": "\(failure?.rawValue ?? "-")"]
             )

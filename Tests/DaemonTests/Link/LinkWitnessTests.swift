@@ -32,6 +32,23 @@ import Transport
         #expect(witness.lastContact == at(100))
     }
 
+    @Test func triesThatFailInTheSameWayAreNoNews() {
+        var witness = LinkWitness()
+        witness.begins(at: at(0))
+        func loses(_ code: Int32) -> Bool {
+            witness.tries()
+            witness.ended(SystemError("connect", code: code))
+            _ = witness.lost(at: at(1)) { _ in .byUs }
+            return witness.isNews
+        }
+        #expect(loses(ETIMEDOUT))
+        #expect(!loses(EHOSTUNREACH), "a host that is off, in other words")
+        #expect(loses(ECONNREFUSED), "the host is back")
+        #expect(!loses(ECONNREFUSED))
+        witness.isUp()
+        #expect(loses(ECONNREFUSED))
+    }
+
     @Test func anOlderConnectionSaysNothingOfANewOne() {
         var witness = LinkWitness()
         witness.ended(SystemError("connect", code: ECONNREFUSED))
