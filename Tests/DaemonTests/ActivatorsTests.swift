@@ -71,16 +71,10 @@ import XenStream
     @Test func whatIsInTheWayShowsBeforeItIsNeeded() throws {
         let directory = try TemporaryDirectory()
         let paths = Paths(runtime: directory.path, state: directory.path)
-        let path = try paths.guardianSocket()
-        let isServing = EventGate()
-        // It ends by itself, ten seconds after its last client.
-        let thread = try WorkerThread("guardian") { (try? Guardian(path: path))?.run { isServing.open() } }
-        thread.detach()
-        isServing.wait()
         let guest = StandbyGuest(
             name: try GuestName("db"),
             paths: paths,
-            guardian: try GuardianClient(path: path),
+            guardian: try .served(at: paths.guardianSocket()),
             machine: StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta"),
             image: nil
         )

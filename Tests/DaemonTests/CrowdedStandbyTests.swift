@@ -17,10 +17,7 @@ import Transport
         Signals.ignore([SIGPIPE])
         directory = try TemporaryDirectory()
         paths = Paths(runtime: directory.path, state: directory.path)
-        let path = try paths.guardianSocket()
-        let isServing = EventGate()
-        try WorkerThread("guardian") { (try? Guardian(path: path))?.run { isServing.open() } }.detach()
-        isServing.wait()
+        try Guardian.serve(at: paths.guardianSocket())
     }
 
     private func service(_ change: (inout StandbyOptions) -> Void = { _ in }) throws -> StandbyService {

@@ -46,15 +46,7 @@ import Transport
         _ security: LinkSecurity = .plaintext,
         _ body: (SocketAddress) throws -> Void
     ) throws {
-        let path = try therePaths.guardianSocket()
-        let isServing = Monitor(false)
-        // It ends by itself, ten seconds after its last client.
-        let guardian = try WorkerThread("guardian") {
-            let guardian = try? Guardian(path: path)
-            guardian?.run { isServing.signal { $0 = true } }
-        }
-        guardian.detach()
-        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
+        try Guardian.serve(at: therePaths.guardianSocket())
         let any = try #require(SocketAddress("127.0.0.1:0"))
         let activator = EmbeddedActivator(runtimeDirectory: therePaths.runtime)
         var options = StandbyOptions(listen: any, paths: therePaths)

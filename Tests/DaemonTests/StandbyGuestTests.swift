@@ -40,19 +40,10 @@ import XenStream
     private let room = MemoryVerdict(ceiling: 1 << 30, used: 0, needed: 1)
 
     private func guest() throws -> StandbyGuest {
-        let path = try paths.guardianSocket()
-        let isServing = Monitor(false)
-        // It ends by itself, ten seconds after its last client.
-        let thread = try WorkerThread("guardian") {
-            let guardian = try? Guardian(path: path)
-            guardian?.run { isServing.signal { $0 = true } }
-        }
-        thread.detach()
-        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
         return StandbyGuest(
             name: name,
             paths: paths,
-            guardian: try GuardianClient(path: path),
+            guardian: try .served(at: paths.guardianSocket()),
             machine: StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta"),
             image: nil
         )

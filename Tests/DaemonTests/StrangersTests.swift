@@ -25,12 +25,7 @@ import Transport
         Signals.ignore([SIGPIPE])
         directory = try TemporaryDirectory()
         let paths = Paths(runtime: directory.path, state: directory.path)
-        let guardianPath = try paths.guardianSocket()
-        let isServing = EventGate()
-        try WorkerThread("guardian") {
-            (try? Guardian(path: guardianPath))?.run { isServing.open() }
-        }.detach()
-        isServing.wait()
+        try Guardian.serve(at: paths.guardianSocket())
         (alpha, beta) = (try Self.key("alpha"), try Self.key("beta"))
         let book = PeerBook(paths)
         self.book = book

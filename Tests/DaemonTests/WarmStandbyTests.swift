@@ -45,12 +45,7 @@ struct WarmStandbyTests {
         directory = try TemporaryDirectory()
         name = try GuestName("db")
         paths = Paths(runtime: directory.path, state: directory.path)
-        let path = try paths.guardianSocket()
-        let isServing = EventGate()
-        let thread = try WorkerThread("guardian") { (try? Guardian(path: path))?.run { isServing.open() } }
-        thread.detach()
-        isServing.wait()
-        guardian = try GuardianClient(path: path)
+        guardian = try .served(at: paths.guardianSocket())
     }
 
     private var socket: String { directory.file("warm-db.sock") }

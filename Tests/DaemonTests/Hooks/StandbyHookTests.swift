@@ -48,19 +48,10 @@ import XenStream
     }
 
     private func guest(timeout: TimeSpan = .seconds(30)) throws -> StandbyGuest {
-        let path = try folder.paths.guardianSocket()
-        let isServing = Monitor(false)
-        // It ends by itself, ten seconds after its last client.
-        let thread = try WorkerThread("guardian") {
-            let guardian = try? Guardian(path: path)
-            guardian?.run { isServing.signal { $0 = true } }
-        }
-        thread.detach()
-        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
         return StandbyGuest(
             name: name,
             paths: folder.paths,
-            guardian: try GuardianClient(path: path),
+            guardian: try .served(at: folder.paths.guardianSocket()),
             machine: StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta"),
             image: nil,
             hooks: HookOptions(directory: folder.path, timeout: timeout)
