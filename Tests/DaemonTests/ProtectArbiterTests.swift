@@ -33,7 +33,6 @@ import Transport
         options.settings.aloneAfter = .seconds(2)
         options.settings.retry = .milliseconds(20)
         options.arbiter = arbiter
-        options.arbiterDecides = true
         let records = try records(options.arbiterChoice)
         // A predecessor protected it at the standby of this record.
         if output.wasClosed { _ = try records.begin(plugWasClosed: false) }

@@ -39,28 +39,14 @@ import XenStream
     }
 
     /// Holds an image of generation 5, whose primary is gone since a moment.
-    private func guest(_ arbiter: StubArbiter, decides: Bool = true, disk: Bool = false) throws
-        -> StandbyGuest
-    {
-        let path = try paths.guardianSocket()
-        let isServing = Monitor(false)
-        // It ends by itself, ten seconds after its last client.
-        let thread = try WorkerThread("guardian") {
-            let guardian = try? Guardian(path: path)
-            guardian?.run { isServing.signal { $0 = true } }
-        }
-        thread.detach()
-        _ = isServing.wait(until: Clock.monotonic + 10_000_000_000) { $0 ? true : nil }
+    private func guest(_ arbiter: StubArbiter, disk: Bool = false) throws -> StandbyGuest {
         let guest = StandbyGuest(
             name: name,
             paths: paths,
-            guardian: try GuardianClient(path: path),
+            guardian: try .served(at: paths.guardianSocket()),
             machine: StandbyMachine(facts: StandbyFacts(), image: nil, host: "beta"),
             image: nil,
-            arbiter: StandbyArbiter(
-                arbiter: arbiter,
-                choice: ArbiterChoice(name: arbiter.name, decides: decides)
-            )
+            arbiter: StandbyArbiter(arbiter: arbiter)
         )
         _ = try guest.handle(.hello(hello(arbiter.name, disk: disk), room, on: 1))
         _ = try guest.handle(.epochWhole(0, on: 1))
@@ -69,24 +55,13 @@ import XenStream
     }
 
     private func hello(_ arbiter: String?, disk: Bool = false) -> Hello {
-        var hello = Hello(
-            guest: GuestDescription(
-                name: "db",
-                uuid: GuestUUID(high: 1, low: 2),
-                kind: .hvm,
-                pageCount: 16,
-                address: "127.0.0.1:6400",
-                config: []
-            ),
+        var hello = Hello.sample(
+            address: "127.0.0.1:6400",
             generation: 5,
             session: 9,
-            ackedEpoch: nil,
-            imageStillValid: false,
             populatedPages: 1,
             epochCapacity: 1 << 16,
-            aloneAfter: .seconds(10),
             bootID: "b00t",
-            host: "alpha",
             protectProcess: ProcessIdentity(pid: 10, startTime: 100),
             guestProcess: ProcessIdentity(pid: 11, startTime: 101)
         )
@@ -167,8 +142,8 @@ import XenStream
     }
 
     @Test func aPersonVouchesWhereNothingDecides() throws {
-        let arbiter = StubArbiter(name: "manual")
-        let guest = try guest(arbiter, decides: false)
+        let arbiter = StubArbiter(name: "manual", decides: false)
+        let guest = try guest(arbiter)
         #expect(guest.activate(ActivateRequest(), with: witness).outcome == .fencingUnconfirmed)
         _ = guest.activate(ActivateRequest(confirmFenced: "alpha"), with: witness)
         #expect(try record().state == .active && arbiter.asked.isEmpty)

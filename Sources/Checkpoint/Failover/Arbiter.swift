@@ -2,6 +2,8 @@
 package protocol Arbiter: Sendable {
     /// What status, logs and both sides' configurations call it: `etcd:http://10.0.0.5:2379/remusd`.
     var name: String { get }
+    /// It gives grants by itself. False: a person decides.
+    var decides: Bool { get }
 
     /// Asks once. Blocks, for `deadline` at most; is called on a thread that may wait.
     func ask(_ request: GrantRequest, deadline: TimeSpan) -> GrantAnswer

@@ -19,6 +19,8 @@ package struct ArbiterChoice: Equatable, Sendable {
         self.name = name
         self.decides = decides
     }
+
+    package init(_ arbiter: some Arbiter) { self.init(name: arbiter.name, decides: arbiter.decides) }
 }
 
 /// What a host durably knows of a guest's record at an arbiter.

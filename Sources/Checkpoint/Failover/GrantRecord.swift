@@ -45,6 +45,19 @@ package enum GrantAnswer: Equatable, Sendable {
     case unavailable(String)
 }
 
+extension GrantRecord {
+    /// For people, to go on from.
+    package var grantText: String { "the arbiter granted generation \(generation) to \(owner)" }
+}
+
+extension GrantAnswer {
+    /// That an arbiter lost its memory, for people.
+    package static func memoryLostText(found: GrantRecord?) -> String {
+        let text = found.map { "it has a record of generation \($0.generation), which is too low" }
+        return "the arbiter lost its memory: \(text ?? "it has no record of this guest")"
+    }
+}
+
 extension GrantRequest {
     /// What the arbiter's record means for this request.
     package enum Judgement: Equatable, Sendable {

@@ -93,12 +93,7 @@ extension ProtectMachine {
         case .unavailable(let reason):
             unanswered(reason, now, &effects)
         case .memoryLost(let found):
-            let text = found.map { "it has a record of generation \($0.generation), which is too low" }
-            unanswered(
-                "the arbiter lost its memory: \(text ?? "it has no record of this guest")",
-                now,
-                &effects
-            )
+            unanswered(GrantAnswer.memoryLostText(found: found), now, &effects)
         }
     }
 
@@ -108,8 +103,7 @@ extension ProtectMachine {
         _ now: Instant,
         _ effects: inout EffectBuffer<ProtectEffect>
     ) {
-        let text = "the arbiter granted generation \(record.generation) to \(record.owner)"
-        let refusal = Refusal(reason: .active, generation: record.generation, text: text)
+        let refusal = Refusal(reason: .active, generation: record.generation, text: record.grantText)
         if authority == .alone {
             // By somebody's word: both histories may have been seen.
             split(by: refusal, now, &effects)

@@ -16,6 +16,7 @@ struct DeadlineArbiter<Backend: ArbiterBackend>: Arbiter {
     init(_ backend: Backend) { self.backend = backend }
 
     var name: String { backend.name }
+    var decides: Bool { true }
 
     func ask(_ request: GrantRequest, deadline: TimeSpan) -> GrantAnswer {
         do throws(ArbiterError) {

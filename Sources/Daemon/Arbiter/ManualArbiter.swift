@@ -3,6 +3,7 @@ import Checkpoint
 /// A person. Never grants: both sides hold, and say what the person can do.
 package struct ManualArbiter: Arbiter {
     package let name = "manual"
+    package let decides = false
 
     package init() {}
 

@@ -19,9 +19,9 @@ package struct ProtectOptions: Sendable {
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
     /// Who grants generations; nil: nobody is asked.
-    package var arbiter: (any Arbiter)? { didSet { settings.arbitration = arbitration } }
-    /// Whether it decides by itself, or a person does.
-    package var arbiterDecides = false { didSet { settings.arbitration = arbitration } }
+    package var arbiter: (any Arbiter)? {
+        didSet { settings.arbitration = arbiter.map { .arbiter(decides: $0.decides) } ?? .preferPrimary }
+    }
     /// The generation of the arbiter's record, whose owner somebody vouches for: the guest is over there.
     package var ifGeneration: UInt64?
     /// The operator's programs that are told what happens.
@@ -36,11 +36,5 @@ package struct ProtectOptions: Sendable {
     }
 
     /// What both sides compare.
-    package var arbiterChoice: ArbiterChoice? {
-        arbiter.map { ArbiterChoice(name: $0.name, decides: arbiterDecides) }
-    }
-
-    private var arbitration: Arbitration {
-        arbiter == nil ? .preferPrimary : .arbiter(decides: arbiterDecides)
-    }
+    package var arbiterChoice: ArbiterChoice? { arbiter.map { ArbiterChoice($0) } }
 }

@@ -77,7 +77,7 @@ enum ProtectReporting {
         case .unanswered(let reason):
             "\(words(reason)); the standby does not answer, its image is outdated by generation \(generation)"
         case .denied(let record):
-            "the arbiter granted generation \(record.generation) to \(record.owner): if the guest is over there, for good, "
+            "\(record.grantText): if the guest is over there, for good, "
                 + "protect it with --if-generation \(record.generation)"
         case .noGrant(let reason):
             "the arbiter granted nothing, so nothing was begun: \(reason)"

@@ -6,9 +6,10 @@ import SystemSupport
 /// Whom a standby asks before it activates, and what it does by itself.
 struct StandbyArbiter: Sendable {
     let arbiter: any Arbiter
-    let choice: ArbiterChoice
     /// Activates a guest whose primary is gone, without being told to; nil: only when told.
     var activateByItself: (@Sendable (StandbyGuest) -> Void)?
+
+    var choice: ArbiterChoice { ArbiterChoice(arbiter) }
 }
 
 extension StandbyGuest {
@@ -130,11 +131,8 @@ struct AskingFailure: Error {
         switch answer {
         case .granted: "granted"
         case .denied(let record):
-            "the arbiter granted generation \(record.generation) to \(record.owner): this image may not be activated"
-        case .memoryLost(let found):
-            "the arbiter lost its memory: "
-                + (found.map { "its record of generation \($0.generation) is too low" }
-                    ?? "it has no record of this guest")
+            "\(record.grantText): this image may not be activated"
+        case .memoryLost(let found): GrantAnswer.memoryLostText(found: found)
         case .unavailable(let reason): "the arbiter does not answer: \(reason)"
         }
     }

@@ -20,8 +20,6 @@ package struct StandbyOptions: Sendable {
     package var unsafePeers = false
     /// Who grants what is activated; nil: nobody is asked.
     package var arbiter: (any Arbiter)?
-    /// Whether it decides by itself, or a person does.
-    package var arbiterDecides = false
     /// A guest whose primary is gone without a word is activated without being told to, if the arbiter grants it.
     package var activatesByItself = false
     /// The operator's programs that are told what happens.
@@ -46,11 +44,8 @@ extension StandbyOptions {
     /// What each guest is told of the arbiter.
     func standbyArbiter(_ activator: any GuestActivator) -> StandbyArbiter? {
         guard let arbiter else { return nil }
-        var result = StandbyArbiter(
-            arbiter: arbiter,
-            choice: ArbiterChoice(name: arbiter.name, decides: arbiterDecides)
-        )
-        if activatesByItself, arbiterDecides {
+        var result = StandbyArbiter(arbiter: arbiter)
+        if activatesByItself, arbiter.decides {
             result.activateByItself = { $0.endActivation($0.activate(ActivateRequest(), with: activator)) }
         }
         return result

@@ -48,11 +48,7 @@ extension GuestStart {
             memory.noteGrant(record)
             try store(max(generation, record.generation), memory)
         case .denied(let record):
-            throw NotGranted(
-                isDenied: true,
-                description:
-                    "the arbiter granted generation \(record.generation) to \(record.owner): start, or activate, it there"
-            )
+            throw NotGranted(isDenied: true, description: "\(record.grantText): start, or activate, it there")
         case let answer:
             let text = AskingFailure(answer).text
             guard order.confirmFenced != nil else {

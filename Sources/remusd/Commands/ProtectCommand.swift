@@ -370,7 +370,6 @@ struct ProtectCommand: ParsableCommand {
         options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
         options.arbiter = makeArbiter(arbiter)
-        options.arbiterDecides = arbiter.canDecide
         options.ifGeneration = ifGeneration
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
         return options

@@ -116,7 +116,6 @@ struct StandbyCommand: ParsableCommand {
         options.memoryCeiling = memoryCeiling?.bytes
         options.unsafePeers = unsafePeer
         options.arbiter = makeArbiter(arbiter)
-        options.arbiterDecides = arbiter.canDecide
         options.activatesByItself = activate == .auto
         options.hooks = hooks.options
         options.security = try link.security(listen, paths)

@@ -11,10 +11,17 @@ final class StubArbiter: Arbiter {
     }
 
     let name: String
+    let decides: Bool
     let state: Mutex<State>
 
-    init(_ record: GrantRecord? = nil, answers: [GrantAnswer] = [], name: String = "stub") {
+    init(
+        _ record: GrantRecord? = nil,
+        answers: [GrantAnswer] = [],
+        name: String = "stub",
+        decides: Bool = true
+    ) {
         self.name = name
+        self.decides = decides
         state = Mutex(State(record: record, answers: answers))
     }
 
