@@ -71,7 +71,12 @@ package enum SmallFile {
         return names(of: handle)
     }
 
-    /// The same of a folder that is open (opendir(3)), from where it was read to.
+    /// The same without those that begin with a dot, in order.
+    package static func visibleNames(in folder: String) -> [String] {
+        names(in: folder).filter { !$0.hasPrefix(".") }.sorted()
+    }
+
+    /// All of a folder that is open (opendir(3)), from where it was read to.
     package static func names(of folder: OpaquePointer) -> [String] {
         var found: [String] = []
         while let entry = readdir(folder) {

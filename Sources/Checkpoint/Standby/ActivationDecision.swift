@@ -39,6 +39,16 @@ package enum ActivationDecision: Equatable, Sendable {
     case unacknowledged
 }
 
+extension ActivationDecision {
+    /// As what the guest would start, if nothing stands in the way, or the arbiter alone.
+    package var generation: UInt64? {
+        switch self {
+        case .allowed(let generation), .ask(let generation): generation
+        default: nil
+        }
+    }
+}
+
 extension StandbyMachine {
     /// Decides; changes nothing.
     /// - Parameter primaryGoneSince: when this host itself saw the last of guest and protect processes end, if it did

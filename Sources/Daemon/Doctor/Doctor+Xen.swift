@@ -178,7 +178,7 @@ extension Doctor {
         }
         let names = Set(knownGuests().values)
         var found: [Examined] = []
-        for file in SmallFile.names(in: folder).filter({ !$0.hasPrefix(".") }).sorted() {
+        for file in SmallFile.visibleNames(in: folder) {
             let path = "\(folder)/\(file)"
             guard let guest = try? host.nameOf(path), names.contains(guest) else { continue }
             found.append(

@@ -61,22 +61,19 @@ extension ProtectEngine {
 
     private func keep(_ what: String, _ write: @escaping () throws -> ProtectEvent) {
         unstored = UnstoredRecord(what: what, write: write)
-        if !storeUnstored(isFirst: true) { retryStoreAt = now + .seconds(1) }
+        storeUnstored(isFirst: true)
     }
 
-    /// False if it failed.
-    @discardableResult
-    func storeUnstored(isFirst: Bool = false) -> Bool {
-        guard let unstored else { return true }
+    /// Writes what is to be written. Where that fails, `run` tries again at `retryStoreAt`.
+    func storeUnstored(isFirst: Bool = false) {
+        guard let unstored else { return }
         do {
             let event = try unstored.write()
             self.unstored = nil
             events.isEmpty ? dispatch(event) : events.append(event)
-            return true
         } catch {
             if isFirst { log.error("cannot store \(unstored.what); output stays held: \(error)") }
             retryStoreAt = now + .seconds(1)
-            return false
         }
     }
 

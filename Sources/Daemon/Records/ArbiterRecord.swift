@@ -28,7 +28,7 @@ package struct ArbiterRecord: Codable, Equatable, Sendable {
         generation = facts.granted
         usedBefore = facts.usedBefore
         wish = facts.wish.map {
-            Wish(generation: $0.generation, owner: $0.owner, id: String($0.id, radix: 16))
+            Wish(generation: $0.generation, owner: $0.owner, id: HexID.text($0.id))
         }
     }
 
@@ -36,7 +36,7 @@ package struct ArbiterRecord: Codable, Equatable, Sendable {
     package var facts: ArbiterFacts? {
         var facts = ArbiterFacts(name: name, granted: generation, usedBefore: usedBefore)
         guard let wish else { return facts }
-        guard let id = UInt64(wish.id, radix: 16) else { return nil }
+        guard let id = HexID.parse(wish.id) else { return nil }
         facts.wish = GrantRecord(generation: wish.generation, owner: wish.owner, id: id)
         return facts
     }

@@ -285,13 +285,3 @@ extension StandbyGuest {
         }
     }
 }
-
-extension ActivationDecision {
-    /// As what the guest would start, if nothing stands in the way, or the arbiter alone.
-    fileprivate var generation: UInt64? {
-        switch self {
-        case .allowed(let generation), .ask(let generation): generation
-        default: nil
-        }
-    }
-}

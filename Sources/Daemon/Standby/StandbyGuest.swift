@@ -134,7 +134,7 @@ final class StandbyGuest: Sendable {
         do {
             while next < state.effects.effects.count {
                 let effect = state.effects.effects[next]
-                if effect == .beginImage, warmer != nil {
+                if case .beginImage = effect, warmer != nil {
                     return (applies, Array(state.effects.effects[next...]))
                 }
                 next += 1

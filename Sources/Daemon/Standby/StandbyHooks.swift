@@ -122,10 +122,7 @@ extension StandbyGuest {
                 primaryGoneSince: state.primaryWatch?.primaryGoneSince,
                 at: Self.now
             )
-            switch decision {
-            case .allowed, .ask: call.mayActivate = state.imageTrouble == nil
-            default: break
-            }
+            if decision.generation != nil { call.mayActivate = state.imageTrouble == nil }
         }
         return call
     }

@@ -36,10 +36,7 @@ extension StandbyGuest {
                 let total = UInt64(incoming.layout.pageCount)
                 status.sync = .init(donePages: UInt64(incoming.populatedPages), totalPages: total)
             }
-            switch decision {
-            case .allowed, .ask: status.mayActivate = state.imageTrouble == nil
-            default: break
-            }
+            if decision.generation != nil { status.mayActivate = state.imageTrouble == nil }
             status.arbiter = arbiter.map {
                 let answer = state.lastAnswer
                 return GuestStatus.Arbiter(

@@ -48,9 +48,9 @@ package struct BootGuard: Sendable {
         // First, whatever fails then.
         var entries = Self.hold(SmallFile.names(in: saved).filter(mayBeKnown), of: saved)
         try SmallFile.makeDirectories(target)
-        for file in SmallFile.names(in: target) where !file.hasPrefix(".") { unlink("\(target)/\(file)") }
+        for file in SmallFile.visibleNames(in: target) { unlink("\(target)/\(file)") }
         let deadline = Clock.monotonic + patience.nanoseconds
-        for file in SmallFile.names(in: source).filter({ !$0.hasPrefix(".") }).sorted() {
+        for file in SmallFile.visibleNames(in: source) {
             let entry = judge(file, until: deadline)
             if entry.starts, symlink("\(source)/\(file)", "\(target)/\(file)") != 0 {
                 throw SystemError("link \(target)/\(file)")
@@ -106,10 +106,9 @@ package struct BootGuard: Sendable {
     /// Holds all that xendomains saved: where the records cannot be reached, nobody can tell whose guests it is of.
     /// - Returns: what could not be held.
     package static func holdAll(saved: String) -> [Entry] {
-        let files = SmallFile.names(in: saved).filter { name in
+        let files = SmallFile.visibleNames(in: saved).filter { name in
             var info = stat()
-            return !name.hasPrefix(".") && stat("\(saved)/\(name)", &info) == 0
-                && info.st_mode & S_IFMT == S_IFREG
+            return stat("\(saved)/\(name)", &info) == 0 && info.st_mode & S_IFMT == S_IFREG
         }
         return hold(files, of: saved)
     }

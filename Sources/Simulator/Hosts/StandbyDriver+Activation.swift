@@ -8,7 +8,7 @@ extension StandbyDriver {
     func activate(_ order: ActivationOrder) -> Answer {
         noticeEnd()
         guard !machine.isAsking else { return .tryAgain }
-        guard mayBegin(order) else { return refusal(order) }
+        guard decide(order).generation != nil else { return refusal(order) }
         if let live = machine.liveConnection { lose(live) }
         guard isAlive else { return .tryAgain }
         switch decide(order) {
@@ -21,13 +21,6 @@ extension StandbyDriver {
             return begin(as: generation, nil, order)
         case .ask: return ask(order)
         default: return refusal(order)
-        }
-    }
-
-    private func mayBegin(_ order: ActivationOrder) -> Bool {
-        switch decide(order) {
-        case .allowed, .ask: true
-        default: false
         }
     }
 

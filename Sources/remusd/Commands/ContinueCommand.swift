@@ -41,10 +41,10 @@ struct ContinueCommand: ParsableCommand {
     var output: OutputFormat = .text
 
     func run() throws {
+        let primary = try Console.paths(for: name).primarySocket(name)
         try WordCommands.say(
             ContinueRequest(confirmFenced: confirmFenced),
-            to: "/v1/continue",
-            at: Console.paths(for: name).primarySocket(name),
+            to: [("/v1/continue", primary)],
             output
         )
     }
@@ -83,41 +83,23 @@ struct ResolveCommand: ParsableCommand {
 
     func run() throws {
         let paths = try Console.paths(for: name)
-        let request = ResolveRequest(keep: keep)
-        do {
-            // A copy that is protected from here speaks for itself.
-            try WordCommands.say(request, to: "/v1/resolve", at: try paths.primarySocket(name), output)
-        } catch ControlClientError.notRunning {
-            let path = "/v1/guests/\(name)/resolve"
-            try WordCommands.say(request, to: path, at: try paths.standbySocket(), output)
-        }
+        // A copy that is protected from here speaks for itself.
+        let primary = ("/v1/resolve", try paths.primarySocket(name))
+        let standby = ("/v1/guests/\(name)/resolve", try paths.standbySocket())
+        try WordCommands.say(ResolveRequest(keep: keep), to: [primary, standby], output)
     }
 }
 
 /// What the commands have in common by which a person vouches for something.
 enum WordCommands {
-    /// Says it, shows the answer, and ends with its code.
+    /// Says it to the first that runs, shows the answer, and ends with its code.
+    /// - Parameter listeners: each with its route and its socket.
     static func say(
         _ request: some Encodable & Sendable,
-        to route: String,
-        at socket: String,
+        to listeners: [(route: String, socket: String)],
         _ output: OutputFormat
     ) throws {
-        let reply: WordReply
-        do {
-            reply = try ControlClient(path: socket).post(
-                route,
-                request,
-                as: WordReply.self,
-                timeout: .seconds(30)
-            )
-        } catch let error as ControlClientError {
-            if case .notRunning = error, route == "/v1/resolve" { throw error }
-            let isGone = if case .notRunning = error { true } else { false }
-            throw Console.failure("\(error)", code: isGone ? Exit.unavailable : Exit.tryAgain)
-        } catch {
-            throw Console.failure("\(error)", code: Exit.tryAgain)
-        }
+        let reply = try ask(request, listeners)
         if output == .json {
             try Console.put(json: reply)
         } else if reply.exitCode == 0 {
@@ -126,5 +108,24 @@ enum WordCommands {
             Console.note("Error: \(reply.message)")
         }
         if reply.exitCode != 0 { throw ExitCode(reply.exitCode) }
+    }
+
+    private static func ask(
+        _ request: some Encodable & Sendable,
+        _ listeners: [(route: String, socket: String)]
+    ) throws -> WordReply {
+        var absence = ""
+        for (route, socket) in listeners {
+            let client = ControlClient(path: socket)
+            do {
+                return try client.post(route, request, as: WordReply.self, timeout: .seconds(30))
+            } catch {
+                guard case ControlClientError.notRunning = error else {
+                    throw Console.failure("\(error)", code: Exit.tryAgain)
+                }
+                absence = "\(error)"
+            }
+        }
+        throw Console.failure(absence, code: Exit.unavailable)
     }
 }
