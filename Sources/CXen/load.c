@@ -6,7 +6,7 @@
 
 struct CXen_functions X;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT, store_once = PTHREAD_ONCE_INIT;
 static char problem[512];
 
 static void find(void **function, void *library, const char *name) {
@@ -22,9 +22,16 @@ static void *open_library(const char *name) {
     return library;
 }
 
+#define FIND(name) find((void **)&X.name, library, #name);
+
+static void load_store(void) {
+    void *library = open_library("libxenstore.so.4");
+    CXEN_STORE_FUNCTIONS(FIND)
+}
+
 static void load(void) {
     void *library;
-#define FIND(name) find((void **)&X.name, library, #name);
+    pthread_once(&store_once, load_store);
     library = open_library("libxenctrl.so.4.17");
     CXEN_CONTROL(FIND)
     library = open_library("libxenguest.so.4.17");
@@ -33,13 +40,15 @@ static void load(void) {
     CXEN_MEMORY(FIND)
     library = open_library("libxenevtchn.so.1");
     CXEN_EVENTS(FIND)
-    library = open_library("libxenstore.so.4");
-    CXEN_STORE_FUNCTIONS(FIND)
-#undef FIND
 }
 
 const char *CXen_load(void) {
     pthread_once(&once, load);
+    return problem[0] ? problem : NULL;
+}
+
+const char *CXen_load_store(void) {
+    pthread_once(&store_once, load_store);
     return problem[0] ? problem : NULL;
 }
 

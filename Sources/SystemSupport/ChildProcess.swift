@@ -102,6 +102,16 @@ package enum ChildProcess {
         return pid
     }
 
+    /// Has this process run another program from here on (execv(3)), with the same descriptors and environment.
+    /// - Returns: why not, if it cannot.
+    package static func become(_ path: String, _ arguments: [String]) -> SystemError {
+        let code = withCStrings([path] + arguments) { arguments in
+            execv(path, arguments)
+            return errno
+        }
+        return SystemError("run \(path)", code: code)
+    }
+
     /// Takes the exit status of a child that has ended, waiting for it; nil if it is no child.
     @discardableResult
     package static func reap(_ pid: Int32) -> ChildEnd? {
@@ -129,14 +139,7 @@ package enum ChildProcess {
     }
 
     /// The path of the running program.
-    package static var ownPath: String {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { (bytes: UnsafeMutableRawBufferPointer) -> Int in
-            guard let base = bytes.bindMemory(to: CChar.self).baseAddress else { return 0 }
-            return readlink("/proc/self/exe", base, bytes.count)
-        }
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : "/proc/self/exe"
-    }
+    package static var ownPath: String { SmallFile.target(ofLink: "/proc/self/exe") ?? "/proc/self/exe" }
 
     private static func withCStrings<R>(
         _ strings: [String],

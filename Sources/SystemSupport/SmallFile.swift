@@ -64,6 +64,25 @@ package enum SmallFile {
         try retryingInterrupts("write \(path)") { write(file.raw, bytes, bytes.count) }
     }
 
+    /// Makes `path` a symbolic link; at no moment there is nothing. What was there, a file or a link, is replaced.
+    package static func replaceLink(_ path: String, to target: String) throws(SystemError) {
+        let aside = path + ".new"
+        guard unlink(aside) == 0 || errno == ENOENT else { throw SystemError("remove \(aside)") }
+        guard symlink(target, aside) == 0, rename(aside, path) == 0 else {
+            throw SystemError("make \(path) lead to \(target)")
+        }
+    }
+
+    /// What a symbolic link leads to, as it says; nil if there is none at `path`.
+    package static func target(ofLink path: String) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = buffer.withUnsafeMutableBytes { (bytes: UnsafeMutableRawBufferPointer) -> Int in
+            guard let base = bytes.bindMemory(to: CChar.self).baseAddress else { return 0 }
+            return readlink(path, base, bytes.count)
+        }
+        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+    }
+
     /// The names in a folder, hidden ones too, in no order; none where it cannot be read.
     package static func names(in folder: String) -> [String] {
         guard let handle = opendir(folder) else { return [] }

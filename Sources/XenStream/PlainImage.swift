@@ -25,14 +25,21 @@ package enum PlainImage {
     ]
 
     /// Writes the image of `state` into `sink`, piece by piece; the pieces are valid during the call only.
+    /// - Parameter config: the configuration that xl shall find in it, libxl's JSON without a NUL; nil for the guest's own.
     package static func write<State: CommittedState>(
         _ state: State,
+        config: [UInt8]? = nil,
         to sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
-        try state.withSection(.config) { json in
+        func head(_ json: UnsafeRawBufferPointer) throws {
             try write(StreamWriter.xlHeaderLength(json: json.count), to: sink) {
                 $0.appendXLHeader(json: json)
             }
+        }
+        if let config {
+            try config.withUnsafeBytes { try head($0) }
+        } else {
+            try state.withSection(.config) { try head($0) }
         }
         try write(1024, to: sink) {
             $0.appendLibxlHeader()

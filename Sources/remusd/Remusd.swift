@@ -1,5 +1,6 @@
 import ArgumentParser
 import Daemon
+import Glibc
 import SystemSupport
 
 /// The program. Every command runs, blocking, on the main thread: signal masks set there hold for all threads.
@@ -66,6 +67,10 @@ struct Remusd: ParsableCommand {
     )
 
     static func main() {
+        // libxl runs it as a script, which has no other command line.
+        if VifScriptProgram.isMeant(by: CommandLine.arguments.first ?? "") {
+            Glibc.exit(VifScriptProgram.run(Array(CommandLine.arguments.dropFirst())))
+        }
         CoreDumps.forbid()
         main(nil)
     }

@@ -36,7 +36,7 @@ import XenStream
             memoryDescriptor: -1,
             stateRecords: [],
             address: nil,
-            writePlainImage: { _ in }
+            writePlainImage: { _, _ in }
         )
     }
 

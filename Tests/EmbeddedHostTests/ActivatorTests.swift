@@ -28,7 +28,7 @@ struct ActivatorTests {
             memoryDescriptor: replica.file.raw,
             stateRecords: replica.state,
             address: nil,
-            writePlainImage: { _ in }
+            writePlainImage: { _, _ in }
         )
         change(&request)
         return request

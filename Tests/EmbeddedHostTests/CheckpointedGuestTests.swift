@@ -59,7 +59,7 @@ struct CheckpointedGuestTests {
             memoryDescriptor: replica.file.raw,
             stateRecords: replica.state,
             address: "127.0.0.1:0",
-            writePlainImage: { _ in }
+            writePlainImage: { _, _ in }
         )
         #expect(second.missingResources(for: request) == [])
         let started = try second.start(request)

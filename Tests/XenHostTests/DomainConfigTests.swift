@@ -35,6 +35,16 @@ import XenHost
         #expect(extract(#"[{"config":"# + text + "}]") == text)
     }
 
+    /// Another host has no such file; there vif-bridge does the same.
+    @Test func thisProgramAsAScriptStaysBehind() {
+        let cards =
+            #"{"devid":0,"script":"/var/lib/remusd/vif-remusd"},{"devid":1,"script":"/etc/xen/scripts/vif-route"}"#
+        #expect(
+            extract(#"[{"config":{"nics":["# + cards + "]}}]")
+                == #"{"nics":[{"devid":0},{"devid":1,"script":"/etc/xen/scripts/vif-route"}]}"#
+        )
+    }
+
     @Test func theDomidMayComeFirstLastOrNotAtAll() {
         func inside(_ members: String) -> String? { extract(#"[{"config":{"c_info":{"# + members + "}}}]") }
         #expect(inside(#""domid":5,"name":"a""#) == #"{"c_info":{"name":"a"}}"#)

@@ -55,6 +55,18 @@ import XenStream
         )
     }
 
+    @Test func anotherConfigurationMayGoInTheHead() throws {
+        let standby = try SynthesisTests.standby(SampleStream(.pv64, pages: 40, checkpoints: 1).bytes())
+        let config = Array(#"{"c_info":{"name":"other"}}"#.utf8)
+        var image: [UInt8] = []
+        try PlainImage.write(standby, config: config) { image.append(contentsOf: $0) }
+        let reading = Reading(image, .lifecycle(.plain))
+        #expect(reading.error == nil && reading.completeness == .whole)
+        #expect(reading.recorder.config == config)
+        let own = Reading(try SynthesisTests.image(standby), .lifecycle(.plain))
+        #expect(reading.recorder.pages.map(\.entry.pfn) == own.recorder.pages.map(\.entry.pfn))
+    }
+
     @Test func manyPagesMakeSeveralRecords() throws {
         let standby = try SynthesisTests.standby(SampleStream(.pv64, pages: 2500, checkpoints: 1).bytes())
         let reading = Reading(try SynthesisTests.image(standby))

@@ -17,6 +17,15 @@ MATRIX = [
 CI = [("pv2", "warm", "native"), ("pv1", "cold", "libxenguest")]
 
 
+def bridged(host, domid):
+    """The card of a guest that was activated is in the bridge, and it was remusd that put it there."""
+    ports = host.run("ls /sys/class/net/xenbr0/brif").stdout.split()
+    assert "vif%d.0" % domid in ports, "the bridge of %s has %s" % (host.name, ports)
+    card = "/local/domain/0/backend/vif/%d/0" % domid
+    script, status = host.run("xenstore-read %s/script %s/hotplug-status" % (card, card)).stdout.split()
+    assert script.endswith("/vif-remusd") and status == "connected", "%s: %s is %s" % (card, script, status)
+
+
 def lose_primary(kit, guests, primary, standby):
     """Power loss of the primary under load, activation of all its guests on the standby; every connection goes on."""
     watchers = [kit.watch(guest) for guest in guests]
@@ -46,6 +55,7 @@ def lose_primary(kit, guests, primary, standby):
         guest.memory()
         state = guest.state(standby)
         assert state and "p" not in state["state"], "xl list on %s has %s" % (standby.name, state)
+        bridged(standby, state["domid"])
     listed = standby.run("xl list").stdout
     assert "incoming" not in listed and "null" not in listed, listed
 

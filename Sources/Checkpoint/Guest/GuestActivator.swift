@@ -9,8 +9,9 @@ package struct ActivationRequest: Sendable {
     /// Where the guest shall be reached, if not where it was.
     package var address: String?
     /// Hands the image, as one plain xl image (stream-v2.md 13.1), to `sink`, piece by piece; the pieces are valid during
-    /// the call only. For a host that starts a guest from such an image.
-    package var writePlainImage: @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    /// the call only. For a host that starts a guest from such an image. With `config`, if that is given, as the configuration in it.
+    package var writePlainImage:
+        @Sendable (_ config: [UInt8]?, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
     /// To be called just before the guest may run for the first time, or may change the memory file: from then on the
     /// image is not what the guest is made from any more.
     package var willRun: @Sendable () -> Void
@@ -23,7 +24,9 @@ package struct ActivationRequest: Sendable {
         stateRecords: [UInt8],
         address: String?,
         writePlainImage:
-            @escaping @Sendable (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void,
+            @escaping @Sendable (_ config: [UInt8]?, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
+            ->
+            Void,
         willRun: @escaping @Sendable () -> Void = {}
     ) {
         self.description = description

@@ -109,7 +109,7 @@ extension StandbyGuest {
             memoryDescriptor: stored.storage.memoryFile.raw,
             stateRecords: Array(image.state),
             address: request.listen,
-            writePlainImage: { sink in try PlainImage.write(ImageExport(of: image), to: sink) },
+            writePlainImage: { try PlainImage.write(ImageExport(of: image), config: $0, to: $1) },
             willRun: { image.startAttempted = true }
         )
         plan.prepared = stored.warm

@@ -56,7 +56,7 @@ package enum NetlinkRequest {
         try change(index, "take device \(index) down") { rtnl_link_unset_flags($0, 1) }  // IFF_UP
     }
 
-    private static func change(
+    static func change(
         _ index: Int32,
         _ action: String,
         _ edit: (OpaquePointer) -> Void
@@ -279,7 +279,7 @@ package enum NetlinkRequest {
         try plain(type: type, flags: NLM_F_ROOT | NLM_F_MATCH, fixed: fixed)
     }
 
-    private static func plain(type: Int32, flags: Int32, fixed: [UInt8]) throws(NetlinkError) -> [UInt8] {
+    static func plain(type: Int32, flags: Int32, fixed: [UInt8]) throws(NetlinkError) -> [UInt8] {
         try bytes("ask the kernel", flags: flags) { message in
             message = nlmsg_alloc_simple(type, 0)
             guard message != nil else { return -NLE_NOMEM }

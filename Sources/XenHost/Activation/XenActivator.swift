@@ -11,6 +11,9 @@ package final class XenActivator: GuestActivator {
     private let templates: String
     private let runtimeDirectory: String
     private let devices: String
+    private let vifScript: VifScriptLink?
+    /// Guests of which a start with that failed: the next one goes without.
+    private let plain = Mutex<Set<String>>([])
     /// What xl made of an effective configuration, by guest: reading one takes xl a while, and a failover should not wait.
     private let read = Mutex<[String: (text: [UInt8], json: [UInt8])]>([:])
 
@@ -18,18 +21,21 @@ package final class XenActivator: GuestActivator {
     ///   - templates: the folder of the standby's own configurations, each `NAME.cfg`.
     ///   - runtimeDirectory: where the effective configurations are put.
     ///   - devices: the folder that has an entry for each network device of this host (sysfs, class/net).
+    ///   - vifScript: this program as the script of network cards; nil to leave them all to Xen's own.
     package init(
         templates: String,
         runtimeDirectory: String,
         xl: XlProgram = XlProgram(),
         host: any XenDomains = LibxlDomains(),
-        devices: String = "/sys/class/net"
+        devices: String = "/sys/class/net",
+        vifScript: VifScriptLink? = nil
     ) {
         self.templates = templates
         self.runtimeDirectory = runtimeDirectory
         self.xl = xl
         self.host = host
         self.devices = devices
+        self.vifScript = vifScript
     }
 
     /// Whether this host runs under Xen.
@@ -173,7 +179,7 @@ package final class XenActivator: GuestActivator {
         do {
             let (json, _) = try configuration(description)
             let file = "\(runtimeDirectory)/effective-\(description.name).json"
-            try SmallFile.replace(file, with: json)
+            try SmallFile.replace(file, with: vifScript?.given(to: json) ?? json)
             try startHelper(description.name, json: file, socket: path, executable)
         } catch let error as GuestError {
             throw error
@@ -234,20 +240,25 @@ package final class XenActivator: GuestActivator {
     package func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
         let description = request.description
         if let prepared = request.prepared {
+            // The domain was begun long ago.
+            try? vifScript?.install()
             try prepared.run(willRun: request.willRun)
             return activated(description)
         }
         do {
-            _ = try configuration(description)
-            try xl.restore(
-                configuration: effectivePath(description.name),
-                request.writePlainImage
-            )
+            let (json, _) = try configuration(description)
+            // Only libxl's form of a configuration can be given a script: it goes within the image.
+            let isPlain = plain.withLock { !$0.insert(description.name).inserted }
+            let config = isPlain ? nil : vifScript?.given(to: json)
+            try xl.restore(configuration: config == nil ? effectivePath(description.name) : nil) { sink in
+                try request.writePlainImage(config, sink)
+            }
             guard let domain = try host.domain(description.uuid) else {
                 throw XenError("xl restored the guest, and no domain has its UUID")
             }
             request.willRun()
             try release(domain)
+            plain.withLock { _ = $0.remove(description.name) }
         } catch {
             removeRemains(of: description.uuid)
             throw error as? GuestError ?? GuestError(guest: description.name, reason: "\(error)")

@@ -82,15 +82,15 @@ package struct XlProgram: Sendable {
     }
 
     /// Restores a guest from the xl image that `write` hands out, and leaves it paused.
-    /// - Parameter configuration: the file that says what the guest may use here.
+    /// - Parameter configuration: the file that says what the guest may use here; nil for what the image itself says.
     func restore(
-        configuration: String,
+        configuration: String?,
         _ write: (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
     ) throws(XenError) {
         // A descriptor's name in /proc needs no file that could be left behind, and no /dev/fd.
         let run = try RunningXl(
             program: path,
-            ["restore", "-p", configuration, "/proc/self/fd/3"],
+            ["restore", "-p"] + (configuration.map { [$0] } ?? []) + ["/proc/self/fd/3"],
             inputAt: 3
         )
         do {

@@ -23,12 +23,14 @@ package enum DomainConfig {
         return config
     }
 
-    /// Takes the `config` object out of what `xl list -l` prints, without the `domid` in its `c_info`.
+    /// Takes the `config` object out of what `xl list -l` prints, without the `domid` in its `c_info` and without this program as the
+    /// script of a network card.
     package static func extract(_ text: [UInt8]) -> [UInt8]? {
         guard case .array(let domains) = JSONValue(text), var config = domains.first?["config"],
             case .object = config
         else { return nil }
         config["c_info"]?["domid"] = nil
+        VifScriptLink.remove(from: &config)
         return config.text
     }
 }

@@ -10,8 +10,14 @@ package protocol XenstoreReading {
     func list(_ path: String) -> [String]
 }
 
+/// What is asked of xenstore, and told it.
+package protocol XenstoreWriting: XenstoreReading {
+    /// - Throws: where it cannot be written: xenstored does not answer, or refuses.
+    func write(_ path: String, _ value: String) throws(GuestError)
+}
+
 /// A connection to xenstored. Belongs to one thread at a time.
-package final class Xenstore: XenstoreReading {
+package final class Xenstore: XenstoreWriting {
     private let raw: OpaquePointer
     private let guest: String
 
@@ -48,7 +54,7 @@ package final class Xenstore: XenstoreReading {
         return (0..<Int(count)).compactMap { names[$0].map { String(cString: $0) } }
     }
 
-    func write(_ path: String, _ value: String) throws(GuestError) {
+    package func write(_ path: String, _ value: String) throws(GuestError) {
         try check("write \(path) in xenstore", CXen_store_write(raw, path, value))
     }
 

@@ -54,6 +54,14 @@ struct StandbyCommand: ParsableCommand {
     var activation: ActivationMode?
 
     @Option(
+        help: """
+            What puts the network cards of Xen guests into their bridge when they start here: remusd, which does it itself where \
+            vif-bridge would do no more; xen, Xen's script in each case (docs/activation.md; default: remusd).
+            """
+    )
+    var vifScript: VifScriptChoice = .remusd
+
+    @Option(
         help: ArgumentHelp(
             """
             Who grants what is activated: etcd:URL, file:/DIR, exec:/PROGRAM, manual, or prefer-primary, which is nobody. The \
@@ -120,7 +128,9 @@ struct StandbyCommand: ParsableCommand {
         options.hooks = hooks.options
         options.security = try link.security(listen, paths)
         warn(paths)
-        let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime)
+        let script = vifScript == .remusd ? VifScriptLink(in: paths.state) : nil
+        let xen = XenActivator(templates: templates, runtimeDirectory: paths.runtime, vifScript: script)
+        if xen.isXen, let script { install(script) }
         if activation ?? (xen.isXen ? .warm : .cold) == .warm {
             options.warmStart = warmStart(xen, isDemanded: activation == .warm)
         }
@@ -170,6 +180,16 @@ struct StandbyCommand: ParsableCommand {
         }
     }
 
+    /// Also where no guest is started now: those that an earlier standby started are stopped by that name, and what was saved of them
+    /// is restored by it.
+    private func install(_ script: VifScriptLink) {
+        do {
+            try script.install()
+        } catch {
+            Logger(label: "standby").warning("network cards are left to Xen's own script: \(error)")
+        }
+    }
+
     /// Begins the domains of Xen guests. One that cannot be kept warm is kept cold, unless warm `isDemanded`.
     private func warmStart(
         _ xen: XenActivator,
@@ -199,4 +219,9 @@ enum ActivationTrigger: String, CaseIterable, ExpressibleByArgument {
 /// `--activation`
 enum ActivationMode: String, CaseIterable, ExpressibleByArgument {
     case warm, cold
+}
+
+/// `--vif-script`
+enum VifScriptChoice: String, CaseIterable, ExpressibleByArgument {
+    case remusd, xen
 }

@@ -81,16 +81,17 @@ final class ScriptedXen: XenDomains, Sendable {
         echo "$*" >>"$dir/calls"
         hang() { sleep 1000 & echo "$! $$" >>"$dir/pids"; wait; }
         mode=$(cat "$dir/mode" 2>/dev/null)
+        for image; do :; done
         case "$1-$mode" in
             create-unreadable) echo "$3:2: config parsing error near 'memory'" >&2; exit 1 ;;
             create-*) cat "$dir/template.json" ;;
             restore-at-once) printf 'Loading new save file\\nxl: not enough memory\\n' >&2; exit 3 ;;
             restore-takes-nothing) echo waiting >&2; hang ;;
-            restore-hangs) cat "$4" >/dev/null; hang ;;
-            restore-midway) head -c 100000 "$4" >/dev/null; echo 'about to crash' >&2; kill -9 $$ ;;
-            restore-half) cat "$4" >/dev/null; echo "7 $(cat "$dir/uuid") paused" >"$dir/domains"; exit 1 ;;
-            restore-nothing) cat "$4" >/dev/null ;;
-            restore-*) cat "$4" >"$dir/image"; echo "7 $(cat "$dir/uuid") paused" >"$dir/domains" ;;
+            restore-hangs) cat "$image" >/dev/null; hang ;;
+            restore-midway) head -c 100000 "$image" >/dev/null; echo 'about to crash' >&2; kill -9 $$ ;;
+            restore-half) cat "$image" >/dev/null; echo "7 $(cat "$dir/uuid") paused" >"$dir/domains"; exit 1 ;;
+            restore-nothing) cat "$image" >/dev/null ;;
+            restore-*) cat "$image" >"$dir/image"; echo "7 $(cat "$dir/uuid") paused" >"$dir/domains" ;;
             unpause-stays-paused) echo 'unpause failed' >&2; exit 1 ;;
             unpause-*)
                 sed -i s/paused/running/ "$dir/domains"

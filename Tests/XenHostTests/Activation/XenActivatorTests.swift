@@ -21,13 +21,18 @@ struct XenActivatorTests {
         activator = Self.activator(xen, xl: xen.path("xl"))
     }
 
-    private static func activator(_ xen: ScriptedXen, xl: String) -> XenActivator {
+    private static func activator(
+        _ xen: ScriptedXen,
+        xl: String,
+        vifScript: VifScriptLink? = nil
+    ) -> XenActivator {
         XenActivator(
             templates: xen.folder.path,
             runtimeDirectory: xen.folder.path,
             xl: XlProgram(path: xl, limits: XlProgram.Limits(answer: 20, stall: 1, restore: 1)),
             host: xen,
-            devices: xen.path("net")
+            devices: xen.path("net"),
+            vifScript: vifScript
         )
     }
 
@@ -49,7 +54,8 @@ struct XenActivatorTests {
             memoryDescriptor: -1,
             stateRecords: [],
             address: nil,
-            writePlainImage: { sink in
+            writePlainImage: { config, sink in
+                try config?.withUnsafeBytes { try sink($0) }
                 for start in stride(from: 0, to: image.count, by: 70_000) {
                     try image[start..<min(start + 70_000, image.count)].withUnsafeBytes { try sink($0) }
                 }
@@ -95,6 +101,62 @@ struct XenActivatorTests {
         )
         let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int
         #expect(mode == 0o600)
+    }
+
+    // MARK: With a script of our own
+
+    /// An activator on a host whose bridge, and whose guest's card, our own script can serve.
+    private func quick() throws -> XenActivator {
+        try FileManager.default.createDirectory(
+            at: xen.folder.appending(path: "net/xenbr0/bridge"),
+            withIntermediateDirectories: true
+        )
+        let json = ScriptedXen.json().replacing(#", "ip": "10.0.0.5""#, with: "")
+        try xen.write(json, "template.json")
+        let link = VifScriptLink(
+            in: xen.folder.path,
+            program: xen.path("xl"),
+            scripts: xen.path("scripts"),
+            devices: xen.path("net")
+        )
+        return Self.activator(xen, xl: xen.path("xl"), vifScript: link)
+    }
+
+    @Test func aScriptOfOurOwnGoesWithinTheImage() throws {
+        _ = try quick().start(request())
+        #expect(xen.calls.suffix(2) == ["restore -p /proc/self/fd/3", "unpause 7"])
+        // What is before the image itself.
+        let head = try Data(contentsOf: xen.folder.appending(path: "image")).dropLast(image.count)
+        let read = try JSONSerialization.jsonObject(with: Data(head)) as? [String: Any]
+        let card = (read?["nics"] as? [[String: Any]])?.first
+        #expect(card?["script"] as? String == xen.path("vif-remusd"))
+        #expect(card?["mac"] as? String == "00:16:3E:00:00:01")
+        let identity = read?["c_info"] as? [String: Any]
+        #expect(identity?["uuid"] as? String == "\(ScriptedXen.uuid)")
+        #expect(access(xen.path("vif-remusd"), X_OK) == 0)
+    }
+
+    @Test func afterAStartThatFailedXensScriptIsTried() throws {
+        let activator = try quick()
+        try xen.write("half", "mode")
+        #expect(throws: GuestError.self) { _ = try activator.start(request()) }
+        try xen.write("", "mode")
+        _ = try activator.start(request())
+        let restores = xen.calls.filter { $0.hasPrefix("restore") }
+        #expect(
+            restores == [
+                "restore -p /proc/self/fd/3", "restore -p \(xen.path("effective-db.cfg")) /proc/self/fd/3",
+            ]
+        )
+        #expect(try Data(contentsOf: xen.folder.appending(path: "image")) == Data(image))
+        #expect(try xen.domains().map(\.isPaused) == [false])
+    }
+
+    @Test func aCardThatItCannotServeKeepsItsScript() throws {
+        let activator = try quick()
+        try xen.write(ScriptedXen.json(), "template.json")
+        _ = try activator.start(request())
+        #expect(xen.calls.contains("restore -p \(xen.path("effective-db.cfg")) /proc/self/fd/3"))
     }
 
     @Test func anUnpauseThatComplainsAndWorksIsGood() throws {
@@ -174,7 +236,7 @@ struct XenActivatorTests {
 
     @Test func anImageThatCannotBeReadStartsNothing() throws {
         var request = request()
-        request.writePlainImage = { _ in throw CocoaError(.fileReadUnknown) }
+        request.writePlainImage = { _, _ in throw CocoaError(.fileReadUnknown) }
         let broken = request
         let error = #expect(throws: GuestError.self) { _ = try activator.start(broken) }
         #expect(error?.reason.hasPrefix("the image cannot be read: ") == true)
