@@ -11,7 +11,8 @@ package enum HoldManner: String, Sendable {
     /// A copy in the kernel's memory.
     case copied = "copy"
 
-    /// REMUSD_PLUG=zero-copy|copy; zero-copy where it says nothing, or nothing known.
+    /// REMUSD_PLUG=zero-copy|copy; copy where it says nothing, or nothing known: it lets twenty times as much of one connection
+    /// through (docs/net-buffer.md, "Limits").
     package static let chosen: HoldManner =
-        getenv("REMUSD_PLUG").flatMap { HoldManner(rawValue: String(cString: $0)) } ?? .asIs
+        getenv("REMUSD_PLUG").flatMap { HoldManner(rawValue: String(cString: $0)) } ?? .copied
 }
