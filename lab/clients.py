@@ -1,5 +1,6 @@
 """Clients of a guest, each on one TCP connection that it never renews, each checking all that it is told."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -59,8 +60,16 @@ class Client(threading.Thread):
             self.check()
             self.finish()
         finally:
-            self.stream.close()
+            self.close()
         return self.told
+
+    def close(self):
+        """The connection's end. A socket lives for as long as a reader made of it, and the guest goes on serving it."""
+        self.ending.set()
+        with contextlib.suppress(OSError):
+            self.stream.shutdown(socket.SHUT_RDWR)  # Or closing the reader would wait for a thread that reads.
+        self.reader.close()
+        self.stream.close()
 
     def finish(self):
         """What is left to check at the end."""

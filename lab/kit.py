@@ -134,8 +134,7 @@ class Kit:
         """After a case: no client, no remusd, no fault. The guests stay, unless `guests` says otherwise or remusd, which
         ends here without a chance to put anything right, had one of them in hand."""
         for client in self.clients:
-            client.ending.set()
-            client.stream.close()
+            client.close()
         self.clients.clear()
         for watcher in self.watchers:
             watcher.close()
