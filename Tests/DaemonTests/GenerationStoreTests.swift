@@ -121,6 +121,30 @@ import XenStream
         #expect(try record(directory).standbyHost == nil)
     }
 
+    /// Somebody who vouches for the standby's host names it by any of them, before it has answered too.
+    @Test func theStandbyOfHeldOutputIsKnownByItsNameFromTheStart() throws {
+        let directory = try TemporaryDirectory()
+        let (first, _, _) = try store(directory, port: 1)
+        _ = try first.begin(plugWasClosed: false)
+        #expect(first.standbyNames == ["127.0.0.1", "127.0.0.1:1"])
+        try first.note(standbyHost: "beta")
+        let names = ["beta", "127.0.0.1", "127.0.0.1:1"]
+        #expect(first.standbyNames == names)
+        let (again, _, _) = try store(directory, port: 1)
+        _ = try again.begin(plugWasClosed: true)
+        #expect(again.standbyNames == names)
+        // Protected to another one, output is held for the first until it may be let go.
+        let (other, _, _) = try store(directory, port: 2)
+        let held = try other.begin(plugWasClosed: true)
+        #expect(other.standbyNames == names)
+        try other.store(held.generation + 1)
+        #expect(other.standbyNames == ["127.0.0.1", "127.0.0.1:2"])
+        let fresh = try TemporaryDirectory()
+        let (unknown, _, _) = try store(fresh)
+        _ = try unknown.begin(plugWasClosed: true)
+        #expect(unknown.standbyNames == [])
+    }
+
     @Test func heldOutputWithoutARecordIsHeldForAStandbyThatNobodyKnows() throws {
         let directory = try TemporaryDirectory()
         // However often protect is started anew.

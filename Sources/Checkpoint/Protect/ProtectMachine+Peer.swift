@@ -37,7 +37,6 @@ extension ProtectMachine {
         }
         link = .up
         wasWelcomed = true
-        standbyHost = welcome.host
         wasSilent = false
         lastLoss = nil
         nextBeat = now

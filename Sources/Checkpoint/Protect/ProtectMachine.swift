@@ -102,8 +102,6 @@ package struct ProtectMachine {
     var suspendRefused = false
     /// Somebody else keeps the guest from running.
     var guestPaused = false
-    /// What the standby's host calls itself.
-    var standbyHost: String?
     /// A standby has taken this guest before.
     var wasWelcomed = false
     /// When a resume that failed is tried again.

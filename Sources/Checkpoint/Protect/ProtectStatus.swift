@@ -36,8 +36,6 @@ package struct ProtectStatus: Equatable, Sendable {
     package var mayContinue: Bool
     /// No record says by which arbiter the image goes that output is held for.
     package var imageUnknown: Bool
-    /// What the standby's host calls itself; nil before it has answered.
-    package var standbyHost: String?
     /// The other copy's generation, in a split.
     package var splitGeneration: UInt64?
 }
@@ -65,7 +63,6 @@ extension ProtectMachine {
             arbiterTrouble: arbiterTrouble,
             mayContinue: mayContinue,
             imageUnknown: imageUnknown,
-            standbyHost: standbyHost,
             splitGeneration: splitGeneration
         )
     }

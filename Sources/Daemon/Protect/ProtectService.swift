@@ -330,7 +330,7 @@ extension ProtectService {
         case .arbiter:
             reasons.append(
                 "goes on by somebody's word only: once the standby is off, remusd continue \(guest) --confirm-fenced "
-                    + "\(machine.standbyHost ?? options.standby.host)"
+                    + "\(engine.records.standbyNames.first ?? "STANDBY")"
             )
         }
         return reasons

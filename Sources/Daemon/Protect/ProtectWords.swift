@@ -21,7 +21,7 @@ extension ProtectService {
                 ? reply(.otherAlive, "the standby answers: output goes out as it acknowledges it")
                 : reply(.nothingToDo, "no output of the guest is held")
         }
-        let names = standbyNames(status)
+        let names = engine.records.standbyNames
         guard names.isEmpty || names.contains(request.confirmFenced) else {
             return reply(
                 .wrongHost,
@@ -51,8 +51,9 @@ extension ProtectService {
     func resolve(_ request: ResolveRequest) -> WordReply {
         let status = engine.snapshot.status
         let keepsThis = request.keep == PrimaryIdentity.hostName
-        guard keepsThis || standbyNames(status).contains(request.keep) else {
-            let names = [PrimaryIdentity.hostName] + standbyNames(status)
+        let standby = engine.records.standbyNames
+        guard keepsThis || standby.contains(request.keep) else {
+            let names = [PrimaryIdentity.hostName] + standby
             return reply(
                 .wrongHost,
                 "the copies are at \(names.joined(separator: ", ")), --keep names \(request.keep)"
@@ -73,18 +74,6 @@ extension ProtectService {
         return keepsThis
             ? reply(.done, "this copy is kept; stop the one at the standby, and it is protected again")
             : reply(.done, "this copy is outdated, and what it says is dropped: stop it")
-    }
-
-    /// What the standby that output is held for may be called; nothing where nobody knows it.
-    private func standbyNames(_ status: ProtectStatus) -> [String] {
-        if status.imageUnknown { return [] }
-        if status.imageElsewhere {
-            guard let other = start.otherStandby else { return [] }
-            let host = SocketAddress(other)?.host
-            return [other] + (host.map { [$0] } ?? [])
-        }
-        let names = [status.standbyHost, options.standby.host, options.standby.description].compactMap(\.self)
-        return names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 
     /// False if it is not reached within five seconds.

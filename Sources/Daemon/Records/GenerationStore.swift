@@ -99,6 +99,19 @@ package final class GenerationStore: Sendable {
         try write { _ in }
     }
 
+    /// What the standby that output is held for, or will be, may be called: its host's name first, as it said it to this process or
+    /// to one before; then its address. Nothing where nobody knows it.
+    package var standbyNames: [String] {
+        guard let address = kept.withLock({ $0.standby }) else { return [] }
+        let names = [host(of: address), SocketAddress(address)?.host, address].compactMap(\.self)
+        return names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    /// What the host of the standby at this address calls itself; nil where it has not said so.
+    private func host(of standby: String?) -> String? {
+        hosts.withLock { standby == peer ? $0.own : $0.earlier }
+    }
+
     /// What is true stays changed where the write fails: the next one makes up for it.
     private func write(_ change: (inout PrimaryFacts) -> Void) throws {
         try kept.withLock { kept in
@@ -114,7 +127,7 @@ package final class GenerationStore: Sendable {
             record.outdatedBy = kept.outdatedBy
             record.arbiter = kept.arbiter.map { ArbiterRecord($0) }
             record.link = kept.standby == peer ? link : earlierLink.withLock { $0 }
-            record.standbyHost = hosts.withLock { kept.standby == peer ? $0.own : $0.earlier }
+            record.standbyHost = host(of: kept.standby)
             try record.store(at: primaryPath)
         }
     }
