@@ -91,6 +91,8 @@ package struct Paths: Equatable, Sendable {
     package func hookJournal(_ role: GuestRole, _ guest: GuestName) -> String {
         "\(state)/hooks-\(role.rawValue)-\(guest).json"
     }
+    /// What people vouched for.
+    package var audit: String { "\(state)/audit.jsonl" }
     /// This host's own key and certificate: secret.
     package var hostKey: String { "\(state)/host-key.pem" }
     /// The records of the hosts that this one is paired with.

@@ -65,6 +65,14 @@ import Testing
         #expect(access(socket + ".lock", F_OK) != 0)
     }
 
+    @Test func knowsWhoAsks() throws {
+        let path = directory.file("who.sock")
+        let server = try ControlServer(path: path) { .encoding($0.speaker) }
+        defer { server.stop() }
+        let who = try ControlClient(path: path).get("/", as: Speaker.self)
+        #expect(who.pid == getpid() && who.uid == geteuid())
+    }
+
     @Test func matchesPathsWithNamesAndQueries() throws {
         let server = try server()
         defer { server.stop() }

@@ -1,4 +1,5 @@
 import Checkpoint
+import Glibc
 import SystemSupport
 import Testing
 
@@ -80,7 +81,14 @@ import Testing
         let kept = try record(at: here)
         #expect(kept.generation == 3 && kept.arbiter?.wish != nil)
         order.confirmFenced = "beta"
+        // The word is written down first.
+        try SmallFile.makeDirectories(here.file("audit.jsonl"))
+        #expect(throws: Audit.NotWritten.self) { try start(at: here, storage.path).record(4, order) }
+        #expect(try record(at: here).generation == 3)
+        #expect(rmdir(here.file("audit.jsonl")) == 0)
         try start(at: here, storage.path).record(4, order)
         #expect(try record(at: here).generation == 4)
+        let last = Audit(Paths(runtime: here.path, state: here.path)).last(of: name)
+        #expect(last?.act == .start && last?.outcome == "may_start" && last?.said.confirmFenced == "beta")
     }
 }

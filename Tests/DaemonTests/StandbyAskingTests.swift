@@ -141,6 +141,47 @@ import XenStream
         #expect(guest.activate(other, with: witness).outcome == .generationMismatch)
     }
 
+    private func audit() throws -> [AuditEntry] {
+        try (SmallFile.read(paths.audit) ?? "").split(separator: "\n").map {
+            try ControlJSON.decode(AuditEntry.self, from: Array($0.utf8))
+        }
+    }
+
+    @Test func aForcedActivationIsAudited() throws {
+        let guest = try guest(StubArbiter(GrantRecord(generation: 8, owner: "alpha", id: 4)))
+        var order = ActivateRequest(confirmFenced: "alpha", ifGeneration: 5, force: true)
+        _ = guest.activate(order, with: witness)
+        #expect(try audit().isEmpty, "what was refused changed nothing")
+        order.acceptRollback = true
+        let who = Speaker(.own)
+        _ = guest.activate(order, with: witness, by: who)
+        let entries = try audit()
+        #expect(entries.map(\.outcome) == ["taken", "try_again"])
+        let first = try #require(entries.first)
+        #expect(first.act == .activate && first.guest == "db" && first.who == who)
+        #expect(first.said.force == true && first.said.acceptRollback == true && first.said.ifGeneration == 5)
+        #expect(first.generationBefore == 5 && entries.last?.generationAfter == 9)
+    }
+
+    @Test(arguments: [false, true])
+    func aWordThatCannotBeWrittenDownIsNotTaken(force: Bool) throws {
+        let arbiter = StubArbiter(ours)
+        let guest = try guest(arbiter)
+        try SmallFile.makeDirectories(paths.audit)
+        var order = ActivateRequest(confirmFenced: "alpha", acceptRollback: true)
+        if force { (order.ifGeneration, order.force) = (5, true) }
+        let reply = guest.activate(order, with: witness)
+        #expect(reply.outcome == .tryAgain && reply.message.contains(paths.audit))
+        #expect(arbiter.asked.isEmpty && witness.starts.withLock { $0 } == 0)
+        #expect(try record().state == .image)
+        // Where nobody vouches for anything there is nothing to write down; nor after the grant.
+        _ = guest.activate(ActivateRequest(), with: witness)
+        #expect(try record().state == .active)
+        let starts = witness.starts.withLock { $0 }
+        _ = guest.activate(order, with: witness)
+        #expect(witness.starts.withLock { $0 } > starts)
+    }
+
     @Test func aPersonVouchesWhereNothingDecides() throws {
         let arbiter = StubArbiter(name: "manual", decides: false)
         let guest = try guest(arbiter)

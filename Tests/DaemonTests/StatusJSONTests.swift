@@ -118,7 +118,7 @@ import Testing
         #expect(
             codes == [
                 "done": 0, "nothing_to_do": 0, "other_alive": 10, "wrong_host": 13, "outdated": 14,
-                "pending": 75,
+                "pending": 75, "try_again": 75,
             ]
         )
         let reply = WordReply(guest: "web1", outcome: .wrongHost, generation: 3, message: "m")

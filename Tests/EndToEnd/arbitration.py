@@ -1,5 +1,6 @@
 """For scripts/e2e. Who goes on when a side is lost, with an arbiter on a directory that both hosts have."""
 
+import json
 import os
 import shutil
 
@@ -99,6 +100,13 @@ def arbiter_silent(rig, seed):
     answer = primary.run("continue", "web1", "--confirm-fenced", daemon.address)
     check(answer.code == 0, "somebody vouches: %d %s" % (answer.code, answer.text))
     check(primary.run("continue", "web1", "--confirm-fenced", daemon.address).code == 0, "again is harmless")
+    with open(os.path.join(primary.env["REMUSD_STATE_DIR"], "audit.jsonl")) as audit:
+        words = [json.loads(line) for line in audit]
+    check(
+        [(word["act"], word["outcome"], word["who"]["uid"]) for word in words]
+        == [("continue", "taken", os.getuid()), ("continue", "done", os.getuid())],
+        "the word is audited, once: %s" % words,
+    )
     os.rename(directory + ".away", directory)
     standby.standby(*option, listen=daemon.address)
     primary.protected("web1")

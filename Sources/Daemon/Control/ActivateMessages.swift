@@ -48,6 +48,19 @@ package struct ActivateRequest: Codable, Equatable, Sendable {
     }
 }
 
+extension ActivateRequest {
+    /// What the caller vouches for, or puts up with; nil for one that does neither.
+    var word: AuditEntry.Word? {
+        guard confirmFenced != nil || acceptRollback || force else { return nil }
+        var word = AuditEntry.Word()
+        word.confirmFenced = confirmFenced
+        word.ifGeneration = ifGeneration
+        if acceptRollback { word.acceptRollback = true }
+        if force { word.force = true }
+        return word
+    }
+}
+
 /// How an activation ended. The exit codes are part of the command's contract with failover scripts.
 package enum ActivateOutcome: String, Codable, CaseIterable, Sendable {
     /// The guest runs here: activated now, or before.

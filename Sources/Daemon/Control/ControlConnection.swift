@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import SystemSupport
 
 /// One connection to a control socket: gathers a request, has it answered on another thread, and starts over.
 ///
@@ -26,6 +27,7 @@ final class ControlConnection: ChannelInboundHandler {
     private var deadline: Scheduled<Void>?
     /// Requests begun: tells whether an answer that has just left was the newest request's.
     private var requests: UInt64 = 0
+    private var peer: PeerCredentials?
 
     init(
         limits: ControlServer.Limits,
@@ -39,6 +41,10 @@ final class ControlConnection: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         expectRequest(context.channel)
+        let this = NIOLoopBound(self, eventLoop: context.eventLoop)
+        (context.channel as? any SocketOptionProvider)?
+            .unsafeGetSocketOption(level: .socket, name: .init(rawValue: PeerCredentials.option))
+            .whenSuccess { (peer: PeerCredentials) in this.value.peer = peer }
         context.fireChannelActive()
     }
 
@@ -131,7 +137,7 @@ final class ControlConnection: ChannelInboundHandler {
             guard case .success = result, head.isKeepAlive else { return channel.close(promise: nil) }
             if this.value.requests == number { this.value.expectRequest(channel) }
         }
-        guard let request = ControlRequest(head, body) else {
+        guard let request = ControlRequest(head, body, peer) else {
             answer.send(
                 .failure(status: 400, code: "bad_path", message: "the path is not percent-encoded UTF-8")
             )
@@ -157,7 +163,7 @@ final class ControlConnection: ChannelInboundHandler {
 
 extension ControlRequest {
     /// Nil if the path or query is not percent-encoded UTF-8.
-    fileprivate init?(_ head: HTTPRequestHead, _ body: ByteBuffer) {
+    fileprivate init?(_ head: HTTPRequestHead, _ body: ByteBuffer, _ peer: PeerCredentials?) {
         let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         guard let path = PercentEncoding.decode(parts.first ?? "") else { return nil }
         var query: [String: String] = [:]
@@ -168,6 +174,12 @@ extension ControlRequest {
             else { return nil }
             query[name] = value
         }
-        self.init(method: head.method.rawValue, path: path, query: query, body: Array(body.readableBytesView))
+        self.init(
+            method: head.method.rawValue,
+            path: path,
+            query: query,
+            body: Array(body.readableBytesView),
+            peer: peer
+        )
     }
 }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import SystemSupport
 
 /// One request to a control socket, whole.
 package struct ControlRequest: Sendable {
@@ -10,8 +11,17 @@ package struct ControlRequest: Sendable {
     package var query: [String: String]
     /// The body, at most `ControlServer.Limits.bodyBytes`.
     package var body: [UInt8]
+    /// The process that asks; nil where the kernel did not say.
+    package var peer: PeerCredentials?
 
-    package init(method: String, path: String, query: [String: String] = [:], body: [UInt8] = []) {
+    package init(
+        method: String,
+        path: String,
+        query: [String: String] = [:],
+        body: [UInt8] = [],
+        peer: PeerCredentials? = nil
+    ) {
+        self.peer = peer
         self.method = method
         self.path = path
         self.query = query

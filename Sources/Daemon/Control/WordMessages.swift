@@ -30,6 +30,8 @@ package enum WordOutcome: String, Codable, CaseIterable, Sendable {
     case outdated
     /// Taken, and not written down yet: see status.
     case pending
+    /// Nothing was done.
+    case tryAgain = "try_again"
 
     package var exitCode: Int32 {
         switch self {
@@ -37,7 +39,7 @@ package enum WordOutcome: String, Codable, CaseIterable, Sendable {
         case .otherAlive: 10
         case .wrongHost: 13
         case .outdated: 14
-        case .pending: 75
+        case .pending, .tryAgain: 75
         }
     }
 }

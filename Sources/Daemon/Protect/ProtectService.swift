@@ -9,7 +9,7 @@ import SystemSupport
 package final class ProtectService: Sendable {
     package let guest: GuestName
     let options: ProtectOptions
-    private let paths: Paths
+    let paths: Paths
     let engine: ProtectEngine
     private let tracking: String
     private let reader: EngineChoice?
@@ -17,7 +17,7 @@ package final class ProtectService: Sendable {
     /// Nobody else of this host's takes hold of the guest until `run` returns.
     private let lock: Mutex<FileLock?>
     private let memoryBytes: UInt64
-    private let uuid: GuestUUID
+    let uuid: GuestUUID
     private let address: String
     let start: PrimaryStart
     /// A protection of this guest that follows in this process goes on with them.
@@ -65,7 +65,9 @@ package final class ProtectService: Sendable {
                 metadata: ["generation": "\(vouched)"]
             )
         }
-        start = try records.begin(plugWasClosed: opened.output.wasClosed, vouched: options.ifGeneration)
+        start = try Self.audited(target.name, description.uuid, options, paths, log) {
+            try records.begin(plugWasClosed: opened.output.wasClosed, vouched: options.ifGeneration)
+        }
         hooks = predecessors ?? HookRunner(options.hooks, paths, role: .primary, target.name, log)
         engine = try ProtectEngine(
             guest: opened.guest,
@@ -77,6 +79,31 @@ package final class ProtectService: Sendable {
             hooks: hooks,
             log: log
         )
+    }
+
+    /// Begins, if by somebody's word, with that written down first.
+    private static func audited(
+        _ guest: GuestName,
+        _ uuid: GuestUUID,
+        _ options: ProtectOptions,
+        _ paths: Paths,
+        _ log: Logger,
+        _ begin: () throws -> PrimaryStart
+    ) throws -> PrimaryStart {
+        guard let vouched = options.ifGeneration else { return try begin() }
+        let audit = Audit(paths)
+        var said = AuditEntry.Word()
+        said.ifGeneration = vouched
+        let who = Speaker(.own)
+        let entry = try audit.begin(AuditEntry(.protect, guest, uuid: uuid.description, said: said, who: who))
+        do {
+            let start = try begin()
+            audit.end(entry, "begun", "a protection begins", generation: start.generation, log)
+            return start
+        } catch {
+            audit.end(entry, "failed", "\(error)", generation: nil, log)
+            throw error
+        }
     }
 
     /// Protects until a planned end; blocks. The control socket answers meanwhile.
@@ -151,10 +178,10 @@ package final class ProtectService: Sendable {
             return .encoding(reply(result))
         }
         router.on("POST", "/v1/continue") { [self] request, _ in
-            .encoding(goOn(try request.decode(ContinueRequest.self)))
+            .encoding(goOn(try request.decode(ContinueRequest.self), by: request.speaker))
         }
         router.on("POST", "/v1/resolve") { [self] request, _ in
-            .encoding(resolve(try request.decode(ResolveRequest.self)))
+            .encoding(resolve(try request.decode(ResolveRequest.self), by: request.speaker))
         }
         return router
     }

@@ -6,7 +6,7 @@ import SystemSupport
 /// `remusd continue` and `remusd resolve`, as a primary takes them.
 extension ProtectService {
     /// Somebody vouches for the standby that output is held for.
-    func goOn(_ request: ContinueRequest) -> WordReply {
+    func goOn(_ request: ContinueRequest, by who: Speaker? = nil) -> WordReply {
         let status = engine.snapshot.status
         switch status.state {
         case .alone: return reply(.done, "the guest runs alone already")
@@ -29,10 +29,18 @@ extension ProtectService {
                     + "--confirm-fenced names \(request.confirmFenced)"
             )
         }
-        log.critical(
-            "somebody vouches that the standby is off",
-            metadata: ["host": "\(request.confirmFenced)"]
-        )
+        var said = AuditEntry.Word()
+        said.confirmFenced = request.confirmFenced
+        return audited(.continue, said, who, status.generation) {
+            log.critical(
+                "somebody vouches that the standby is off",
+                metadata: ["host": "\(request.confirmFenced)"]
+            )
+            return goOn()
+        }
+    }
+
+    private func goOn() -> WordReply {
         engine.requestContinuation()
         let isSettled = waits { [.alone, .ended, .outdated].contains($0.state) }
         guard isSettled else {
@@ -48,7 +56,7 @@ extension ProtectService {
     }
 
     /// Which copy is kept after a split.
-    func resolve(_ request: ResolveRequest) -> WordReply {
+    func resolve(_ request: ResolveRequest, by who: Speaker? = nil) -> WordReply {
         let status = engine.snapshot.status
         let keepsThis = request.keep == PrimaryIdentity.hostName
         let standby = engine.records.standbyNames
@@ -67,13 +75,38 @@ extension ProtectService {
                 : reply(.done, "this copy is outdated already")
         default: return reply(.nothingToDo, "there is no split: the guest is \(status.state.rawValue) here")
         }
-        log.critical("somebody resolves the split", metadata: ["keep": "\(request.keep)"])
+        var said = AuditEntry.Word()
+        said.keep = request.keep
+        return audited(.resolve, said, who, status.generation) {
+            log.critical("somebody resolves the split", metadata: ["keep": "\(request.keep)"])
+            return resolve(keepsThis: keepsThis)
+        }
+    }
+
+    private func resolve(keepsThis: Bool) -> WordReply {
         engine.requestResolution(keepsThis: keepsThis)
         let isDone = waits { $0.state != .splitBrain }
         guard isDone else { return reply(.pending, "the word was taken: remusd status \(guest)") }
         return keepsThis
             ? reply(.done, "this copy is kept; stop the one at the standby, and it is protected again")
             : reply(.done, "this copy is outdated, and what it says is dropped: stop it")
+    }
+
+    /// Does by somebody's word what is written down first; nothing where that cannot be.
+    private func audited(
+        _ act: AuditEntry.Act,
+        _ said: AuditEntry.Word,
+        _ who: Speaker?,
+        _ generation: UInt64,
+        _ body: () -> WordReply
+    ) -> WordReply {
+        var entry = AuditEntry(act, guest, uuid: uuid.description, said: said, who: who)
+        entry.generationBefore = generation
+        do throws(Audit.NotWritten) {
+            return try Audit(paths).witness(entry, log, body)
+        } catch {
+            return reply(.tryAgain, "\(error)")
+        }
     }
 
     /// False if it is not reached within five seconds.

@@ -14,7 +14,12 @@ extension StandbyGuest {
     private static let startAttempts = 3
 
     /// Activates the guest, or says why not. Blocks until it answers.
-    func activate(_ request: ActivateRequest, with activator: any GuestActivator) -> ActivateReply {
+    /// - Parameter who: who asks, where that is known.
+    func activate(
+        _ request: ActivateRequest,
+        with activator: any GuestActivator,
+        by who: Speaker? = nil
+    ) -> ActivateReply {
         noticeEndOfGuest()
         noticeLostImage()
         let decision = decide(request)
@@ -48,26 +53,56 @@ extension StandbyGuest {
         }
         return session.withLock { _ in
             let decision = decide(request)
+            guard let generation = decision.generation else { return refusal(decision) }
             // While the hooks were asked, a session may have begun with another image.
             let plan = state.withLock { state in state.image.map { makePlan(request, $0) } } ?? plan
-            switch decision {
-            case .allowed(let generation) where request.force && !isGranted:
-                return force(request, plan, generation, activator)
-            case .allowed(let generation): return grantAndStart(plan, generation, nil, activator)
-            case .ask:
-                switch askArbiter() {
-                case .success(let record): return grantAndStart(plan, record.generation, record, activator)
-                case .failure(let failure): return reply(failure.outcome, failure.text)
-                }
-            default: return refusal(decision)
+            // A grant is permanent: nobody's word is needed any more.
+            guard let said = request.word, !isGranted else {
+                return carryOut(decision, request, plan, activator)
             }
+            do throws(Audit.NotWritten) {
+                return try Audit(paths).witness(entry(said, who, generation), log) {
+                    carryOut(decision, request, plan, activator)
+                }
+            } catch {
+                return reply(.tryAgain, "\(error)")
+            }
+        }
+    }
+
+    private func entry(_ said: AuditEntry.Word, _ who: Speaker?, _ generation: UInt64) -> AuditEntry {
+        state.withLock { state in
+            let uuid = state.uuid?.description ?? ""
+            var entry = AuditEntry(.activate, name, uuid: uuid, said: said, who: who)
+            entry.generationBefore = state.image?.image.generation ?? state.machine.facts.generation
+            entry.generationAfter = generation
+            return entry
+        }
+    }
+
+    private func carryOut(
+        _ decision: ActivationDecision,
+        _ request: ActivateRequest,
+        _ plan: ActivationRequest,
+        _ activator: any GuestActivator
+    ) -> ActivateReply {
+        switch decision {
+        case .allowed(let generation) where request.force && !isGranted:
+            return force(request, plan, generation, activator)
+        case .allowed(let generation): return grantAndStart(plan, generation, nil, activator)
+        case .ask:
+            switch askArbiter() {
+            case .success(let record): return grantAndStart(plan, record.generation, record, activator)
+            case .failure(let failure): return reply(failure.outcome, failure.text)
+            }
+        default: return refusal(decision)
         }
     }
 
     /// The guest was granted to this host, and has not started.
     private var isGranted: Bool { state.withLock { $0.machine.facts.state == .active } }
 
-    /// By somebody's word, which is written down: in the log, and in the record's id.
+    /// By somebody's word, which is in the audit already, and in the log.
     private func force(
         _ request: ActivateRequest,
         _ plan: ActivationRequest,

@@ -23,7 +23,7 @@ extension StandbyService {
                     )
                 )
             }
-            return .encoding(guest.activate(order, with: activator))
+            return .encoding(guest.activate(order, with: activator, by: request.speaker))
         }
         router.on("POST", "/v1/guests/{name}/resolve") { [self] request, names in
             let order = try request.decode(ResolveRequest.self)
@@ -34,7 +34,7 @@ extension StandbyService {
                     WordReply(guest: name, outcome: .nothingToDo, generation: 0, message: message)
                 )
             }
-            return .encoding(guest.resolve(order))
+            return .encoding(guest.resolve(order, by: request.speaker))
         }
         router.on("GET", "/v1/guests/{name}/export") { [self] _, names in
             let name = names["name"] ?? ""

@@ -5,7 +5,7 @@ import SystemSupport
 
 extension StandbyGuest {
     /// Which copy is kept after a split: this one, which was activated here, or the other, which is protected elsewhere.
-    func resolve(_ request: ResolveRequest) -> WordReply {
+    func resolve(_ request: ResolveRequest, by who: Speaker? = nil) -> WordReply {
         noticeEndOfGuest()
         let keepsThis = request.keep == PrimaryIdentity.hostName
         return session.withLock { _ in
@@ -34,25 +34,39 @@ extension StandbyGuest {
                         "the guest runs here, and nothing holds its output: stop it, then repeat this command"
                     )
                 }
-                log.critical("somebody gives this copy up", metadata: ["keep": "\(request.keep)"])
-                let given = StandbyFacts(
-                    state: .dropped,
-                    generation: facts.generation,
-                    arbiter: facts.arbiter
-                )
-                do {
-                    try store(given, &state)
+                var said = AuditEntry.Word()
+                said.keep = request.keep
+                let uuid = state.uuid?.description ?? ""
+                var entry = AuditEntry(.resolve, name, uuid: uuid, said: said, who: who)
+                entry.generationBefore = facts.generation
+                entry.generationAfter = facts.generation
+                do throws(Audit.NotWritten) {
+                    return try Audit(paths).witness(entry, log) {
+                        log.critical("somebody gives this copy up", metadata: ["keep": "\(request.keep)"])
+                        do {
+                            try giveUp(facts, &state)
+                        } catch {
+                            return reply(.pending, "it cannot be written down: \(error)")
+                        }
+                        return reply(
+                            .done,
+                            "this copy is given up; the guest may be protected to this host again"
+                        )
+                    }
                 } catch {
-                    return reply(.pending, "it cannot be written down: \(error)")
+                    return reply(.tryAgain, "\(error)")
                 }
-                state.machine.adopt(given, runsHere: false, imageConsumed: true)
-                if let image = state.image {
-                    guardian.drop(name.description)
-                    image.giveUp()
-                    state.image = nil
-                }
-                return reply(.done, "this copy is given up; the guest may be protected to this host again")
             }
         }
+    }
+
+    private func giveUp(_ facts: StandbyFacts, _ state: inout State) throws {
+        let given = StandbyFacts(state: .dropped, generation: facts.generation, arbiter: facts.arbiter)
+        try store(given, &state)
+        state.machine.adopt(given, runsHere: false, imageConsumed: true)
+        guard let image = state.image else { return }
+        guardian.drop(name.description)
+        image.giveUp()
+        state.image = nil
     }
 }

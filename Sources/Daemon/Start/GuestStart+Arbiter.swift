@@ -28,8 +28,26 @@ extension GuestStart {
 
     /// Has the arbiter grant the start, if the guest has one, and writes down that this host may run it; before it is
     /// started.
-    /// - Throws: `NotGranted`, `ValueError` for an arbiter that is not the guest's, `SystemError`.
+    /// - Throws: `NotGranted`, `ValueError` for an arbiter that is not the guest's, `SystemError`; `Audit.NotWritten` where
+    ///   it is somebody's word.
     package func record(_ generation: UInt64, _ order: Order) throws {
+        guard let said = order.word else { return try recordGrant(generation, order) }
+        let audit = Audit(paths)
+        let log = Logger(label: "start")
+        var entry = AuditEntry(.start, name, uuid: uuid, said: said, who: Speaker(.own))
+        entry.generationBefore = primary?.generation
+        entry.generationAfter = generation
+        entry = try audit.begin(entry)
+        do {
+            try recordGrant(generation, order)
+            audit.end(entry, "may_start", "this host may start the guest", generation: generation, log)
+        } catch {
+            audit.end(entry, "not_granted", "\(error)", generation: primary?.generation, log)
+            throw error
+        }
+    }
+
+    private func recordGrant(_ generation: UInt64, _ order: Order) throws {
         guard var memory, let uuid = GuestUUID(uuid) else { return try store(generation, nil) }
         let spec = try order.arbiter ?? ArbiterSpec(parsing: memory.name)
         guard spec.name == memory.name else {

@@ -16,6 +16,15 @@ package struct GuestStart: Sendable {
         package var arbiter: ArbiterSpec?
 
         package init() {}
+
+        /// What the caller vouches for, or gives up; nil for one that does neither.
+        var word: AuditEntry.Word? {
+            guard confirmFenced != nil || abandonsImage else { return nil }
+            var word = AuditEntry.Word()
+            word.confirmFenced = confirmFenced
+            if abandonsImage { word.abandonImage = true }
+            return word
+        }
     }
 
     /// A decision, and why: one sentence for people.
@@ -25,7 +34,7 @@ package struct GuestStart: Sendable {
     }
 
     package let name: GuestName
-    private let paths: Paths
+    let paths: Paths
     let primary: PrimaryRecord?
     let standby: StandbyRecord?
 

@@ -17,7 +17,10 @@ struct ActivateCommand: ParsableCommand {
             host name that 'remusd status' shows as peer. No confirmation is needed where this host itself sees that the guest and its \
             'remusd protect' are gone.
 
-            With an arbiter that decides, its grant is what counts, and nobody vouches for anything, unless the guest has a             writable disk that nobody replicates. Where it denies or does not answer, --force puts the caller's word in its             place: it needs --if-generation, --confirm-fenced and --accept-rollback, since the primary may have been granted             the guest, and is written to the log.
+            With an arbiter that decides, its grant is what counts, and nobody vouches for anything, unless the guest has a \
+            writable disk that nobody replicates. Where it denies or does not answer, --force puts the caller's word in its \
+            place: it needs --if-generation, --confirm-fenced and --accept-rollback, since the primary may have been granted \
+            the guest. What the caller vouches for is written to the audit first (docs/operations.md, "Who said what").
 
             EXIT CODES
               0   the guest is active here (--dry-run: it could be)

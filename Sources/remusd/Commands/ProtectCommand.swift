@@ -292,6 +292,8 @@ struct ProtectCommand: ParsableCommand {
             throw Console.failure("\(error)", code: Exit.configuration)
         } catch let error as ValueError {
             throw Console.failure("\(error)", code: Exit.configuration)
+        } catch let error as Audit.NotWritten {
+            throw Console.failure("\(target.name): \(error)", code: Exit.configuration)
         } catch let error as ArbiterChanged {
             throw Console.failure("\(target.name): \(error)", code: Exit.configuration)
         } catch let error as ExitCode {

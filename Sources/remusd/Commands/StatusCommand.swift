@@ -36,16 +36,17 @@ struct StatusCommand: ParsableCommand {
     var watch = false
 
     func run() throws {
-        let collector = StatusCollector(paths: try Console.paths(for: name))
+        let paths = try Console.paths(for: name)
+        let collector = StatusCollector(paths: paths)
         guard watch else {
-            try show(try collector.collect(name))
+            try show(try collector.collect(name), paths)
             return
         }
         while true {
             let report = try collector.collect(name)
             if output == .text, Terminal.isTerminal(STDOUT_FILENO) { Console.put("\u{1B}[H\u{1B}[J") }
             do {
-                try show(report)
+                try show(report, paths)
             } catch is ExitCode {
                 // A guest that is not known yet may come.
             }
@@ -53,7 +54,7 @@ struct StatusCommand: ParsableCommand {
         }
     }
 
-    private func show(_ report: StatusReport) throws {
+    private func show(_ report: StatusReport, _ paths: Paths) throws {
         for note in report.notes { Console.note("Note: \(note)") }
         if output == .json { try Console.put(json: report.statuses) }
         if report.statuses.isEmpty, let name {
@@ -73,12 +74,13 @@ struct StatusCommand: ParsableCommand {
                     ? "No guest is protected here, and no image is held.\n"
                     : "No process that answers knows a guest.\n"
             )
-        } else if name == nil {
-            Console.put(StatusText.table(report.statuses, style: style))
-        } else {
+        } else if let name {
             Console.put(
                 report.statuses.map { StatusText.paragraph($0, style: style) }.joined(separator: "\n")
             )
+            if let words = Audit(paths).summary(of: name) { Console.put("\n\(words)\n") }
+        } else {
+            Console.put(StatusText.table(report.statuses, style: style))
         }
     }
 }
