@@ -105,6 +105,16 @@ int CXen_domain_suspend(CXen *xen, uint32_t domid) {
     return X.xc_domain_shutdown(xen->control, domid, CXen_SUSPEND) ? CXen_errno() : 0;
 }
 
+int CXen_domain_pause(CXen *xen, uint32_t domid) {
+    errno = 0;
+    return X.xc_domain_pause(xen->control, domid) ? CXen_errno() : 0;
+}
+
+int CXen_domain_unpause(CXen *xen, uint32_t domid) {
+    errno = 0;
+    return X.xc_domain_unpause(xen->control, domid) ? CXen_errno() : 0;
+}
+
 int CXen_domain_destroy(CXen *xen, uint32_t domid) {
     errno = 0;
     return X.xc_domain_destroy(xen->control, domid) ? CXen_errno() : 0;

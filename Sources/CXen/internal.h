@@ -19,7 +19,8 @@
 
 #define CXEN_CONTROL(F) \
     F(xc_interface_open) F(xc_interface_close) F(xc_interface_fmem_handle) F(xc_version) F(xc_physinfo) F(xc_domctl) F(xc_memory_op) \
-    F(xc_domain_getinfolist) F(xc_domain_destroy) F(xc_domain_shutdown) F(xc_domain_subscribe_for_suspend) F(xc_domain_get_guest_width) \
+    F(xc_domain_getinfolist) F(xc_domain_destroy) F(xc_domain_shutdown) F(xc_domain_pause) F(xc_domain_unpause) \
+    F(xc_domain_subscribe_for_suspend) F(xc_domain_get_guest_width) \
     F(xc_domain_nr_gpfns) F(xc_domain_getvnuma) F(xc_domain_get_pod_target) F(xc_shadow_control) F(xc_logdirty_control) \
     F(xc__hypercall_buffer_alloc_pages) F(xc__hypercall_buffer_free_pages) F(xc_domain_get_tsc_info) \
     F(xc_domain_hvm_getcontext) F(xc_hvm_param_get) F(xc_maximum_ram_page) F(xc_vcpu_getinfo) F(xc_vcpu_getcontext)

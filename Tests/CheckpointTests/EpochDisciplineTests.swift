@@ -115,6 +115,7 @@ private final class Playground {
             #expect(!isSuspended)
             return []
         case .disconnect, .send, .startTracking, .stopTracking, .requeueSentPages, .absorb, .dropAll,
+            .pauseGuest, .unpauseGuest,
             .storeAloneAfter, .storeOutdated, .storeWish, .askArbiter, .storeGrant, .storeContinuation,
             .storePrevailing,
             .report:

@@ -133,6 +133,9 @@ import XenHost
         let mine = try found(.suspended, [dead])
         #expect(mine.map(\.level) == [.fail] && mine[0].fix != nil)
         #expect(try found(.running, [dead]).map(\.level) == [.fail])
+        // It may be running elsewhere: only a protect lets it run.
+        let paused = try found(.paused, [dead])
+        #expect(paused.map(\.level) == [.fail] && paused[0].fix == "ends the recording")
         // xl save and xl migrate suspend a guest too, and let it run themselves.
         let other = try found(.suspended, [])
         #expect(other.map(\.level) == [.warn] && other[0].fix == nil)

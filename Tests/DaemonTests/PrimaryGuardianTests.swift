@@ -20,6 +20,9 @@ private final class FakeHands: GuardianHands {
         var serves = true
         var started: [Int32] = []
         var holdWasTaken = true
+        var standsStill = false
+        /// So many starts fail, before one comes up.
+        var failingStarts = 0
     }
 
     let state = Mutex(State())
@@ -48,11 +51,17 @@ private final class FakeHands: GuardianHands {
     func restart(count: Int) throws -> Int32 {
         try state.withLock { state in
             state.starts += 1
+            if state.failingStarts > 0 {
+                state.failingStarts -= 1
+                throw GuestError(guest: "web1", reason: "no memory")
+            }
             let pid = try ChildProcess.spawn(state.successor[0], Array(state.successor.dropFirst()))
             state.started.append(pid)
             return pid
         }
     }
+
+    var mustStandStill: Bool { state.withLock { $0.standsStill } }
 
     func isServed() -> Bool { state.withLock { $0.serves } }
 
@@ -184,6 +193,23 @@ private final class FakeHands: GuardianHands {
         #expect(guardian(nil).run() == .givenUp)
         // Once after each death, and once more for a suspend that comes late.
         #expect(hands.state.withLock { $0.starts == 3 && $0.repairs == 5 })
+    }
+
+    @Test func aGuestThatStandsStillIsNeverGivenUp() throws {
+        hands.state.withLock { ($0.standsStill, $0.failingStarts) = (true, 7) }
+        #expect(guardian(nil).run() == .restored)
+        #expect(hands.state.withLock { $0.starts == 8 && $0.repairs == 8 })
+        hands.end()
+    }
+
+    @Test func itIsGivenUpOnceItMayRun() throws {
+        hands.state.withLock { ($0.standsStill, $0.failingStarts) = (true, 1000) }
+        let opener = try WorkerThread("opener") { [hands] in
+            while hands.state.withLock({ $0.starts }) < 5 { usleep(1000) }
+            hands.state.withLock { $0.standsStill = false }
+        }
+        #expect(guardian(nil).run() == .givenUp)
+        opener.join()
     }
 
     @Test func triesOfGuardiansInARowAddUp() throws {

@@ -26,13 +26,16 @@ import Transport
         )
     }
 
-    private func engine(_ output: FakeOutput, _ arbiter: StubArbiter) throws -> ProtectEngine {
+    private func engine(_ output: FakeOutput, _ arbiter: StubArbiter, disks: [String] = []) throws
+        -> ProtectEngine
+    {
         // Nobody listens at a port that was free a moment ago.
         let listener = try TCP.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
         var options = ProtectOptions(standby: try TCP.localAddress(of: listener))
         options.settings.aloneAfter = .seconds(2)
         options.settings.retry = .milliseconds(20)
         options.arbiter = arbiter
+        options.unreplicatedDisks = disks
         let records = try records(options.arbiterChoice)
         // A predecessor protected it at the standby of this record.
         if output.wasClosed { _ = try records.begin(plugWasClosed: false) }
@@ -118,6 +121,53 @@ import Transport
         let result = try run(engine) { engine.snapshot.status.state == .outdated }
         #expect(result == .outdated(.unprotect) && output.done == ["dropAll"])
         #expect(try record().outdatedBy == 9)
+    }
+
+    // MARK: A disk that nobody replicates
+
+    @Test func aGuestWithADiskStandsStillWhileItIsAskedFor() throws {
+        let output = FakeOutput(wasClosed: true)
+        let engine = try engine(output, StubArbiter(answers: [.unavailable("down")]), disks: ["xvda"])
+        let result = try run(engine) { engine.snapshot.status.state == .alone }
+        #expect(result == .nothingToDrop(.unprotect) && output.done == ["releaseAll"])
+        // For the beginning, and to go on alone.
+        #expect(guest.pauses == ["pause", "unpause", "pause", "unpause"])
+    }
+
+    @Test func outdatedItStaysPaused() throws {
+        let arbiter = StubArbiter(GrantRecord(generation: 9, owner: "beta", id: 1))
+        let engine = try engine(FakeOutput(wasClosed: true), arbiter, disks: ["xvda"])
+        let result = try run(engine) { engine.snapshot.status.state == .outdated }
+        #expect(result == .outdated(.unprotect) && guest.pauses == ["pause"])
+    }
+
+    @Test func whatAPredecessorPausedRuns() throws {
+        let arbiter = StubArbiter()
+        _ = try run(try engine(FakeOutput(), arbiter, disks: ["xvda"])) { !arbiter.asked.isEmpty }
+        #expect(guest.pauses == ["unpause"])
+    }
+
+    @Test func nothingIsAskedBeforeItStandsStill() throws {
+        let arbiter = StubArbiter()
+        let engine = try engine(FakeOutput(), arbiter, disks: ["xvda"])
+        let wanted = GrantRecord(generation: 2, owner: "alpha", id: 1)
+        let request = GrantRequest(guest: guest.description.uuid, from: 1, wanted: wanted, usedBefore: true)
+        guest.pauseFailures = 1
+        engine.standStill(true)
+        engine.askArbiter(request)
+        guard case .arbiterAnswered(.unavailable(let reason))? = engine.events.last else {
+            Issue.record("\(engine.events)")
+            return
+        }
+        #expect(reason.contains("busy") && arbiter.asked.isEmpty)
+        engine.standStill(true)
+        #expect(engine.obstacleToAsking == nil && guest.pauses.last == "pause")
+        // What may run, and is kept from it, is owed.
+        guest.pauseFailures = 1
+        engine.standStill(false)
+        #expect(engine.standstill.owesRun)
+        engine.standStill(false)
+        #expect(!engine.standstill.owesRun && guest.pauses.last == "unpause")
     }
 
     @Test func theArbiterIsNotChangedOverHeldOutput() throws {

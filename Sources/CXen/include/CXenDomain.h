@@ -48,6 +48,10 @@ int CXen_domain_list(CXen *xen, uint32_t first, CXen_domain *domains, int count)
 int CXen_domain_resume(CXen *xen, uint32_t domid);
 /// Suspends a guest without asking it: its vcpus stop where they are (xc_domain_shutdown).
 int CXen_domain_suspend(CXen *xen, uint32_t domid);
+/// Keeps a domain's vcpus from running until it is unpaused as often as it was paused, by whomever (XEN_DOMCTL_pausedomain).
+int CXen_domain_pause(CXen *xen, uint32_t domid);
+/// EINVAL if it is not paused.
+int CXen_domain_unpause(CXen *xen, uint32_t domid);
 /// Takes a domain away for good.
 int CXen_domain_destroy(CXen *xen, uint32_t domid);
 /// Whose event channel Xen signals on suspend; 0 for nobody's.

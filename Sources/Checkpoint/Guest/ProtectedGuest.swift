@@ -117,12 +117,22 @@ package protocol ProtectedGuest: AnyObject {
     /// Lets a suspended guest run on; a running one is left alone.
     func resume() throws(GuestError)
 
-    /// The end: the guest runs, or will at once, and nothing of ours stays with it. Waits for a bounded time; nothing else
+    /// Keeps the guest from running, beside whatever else does, until `runAgain`: also when the object, or its process, goes away.
+    /// Whoever takes hold of the guest next finds it so. Again is harmless.
+    func standStill() throws(GuestError)
+    /// Takes `standStill` back, also a predecessor's; nothing else that keeps the guest from running.
+    func runAgain() throws(GuestError)
+
+    /// The end: the guest runs, or will at once, but for `standStill`, and nothing of ours stays with it. Waits for a bounded time; nothing else
     /// is called afterwards.
     func letGo()
 }
 
 extension ProtectedGuest {
+    package func standStill() throws(GuestError) {
+        throw GuestError(guest: description.name, reason: "a guest of this kind is not kept from running")
+    }
+    package func runAgain() throws(GuestError) {}
     package func letGo() {}
     package func wantsSweep() throws(GuestError) -> Bool { false }
     package func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool { true }

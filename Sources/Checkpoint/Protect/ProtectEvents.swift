@@ -127,6 +127,11 @@ package enum ProtectEffect: Equatable, Sendable {
     case resume
     case sendEpoch(UInt64)
 
+    /// Keep the guest from running, whatever else keeps it too. Nothing is asked of the arbiter before it stands still.
+    case pauseGuest
+    /// Take that back.
+    case unpauseGuest
+
     case release(epoch: UInt64)
     /// All output held so far belongs to the next epoch that is cut.
     case absorb

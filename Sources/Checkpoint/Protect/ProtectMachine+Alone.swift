@@ -7,6 +7,7 @@ extension ProtectMachine {
     /// A predecessor's output is held.
     mutating func takeOver(imageElsewhere: Bool, _ isUnknown: Bool, _ recordedAloneAfter: TimeSpan?) {
         plugClosed = true
+        mayBeOvertaken = true
         imageUnknown = isUnknown
         standbyMayHaveImage = true
         self.imageElsewhere = imageElsewhere
@@ -55,6 +56,7 @@ extension ProtectMachine {
     /// gives no permission any more. Nothing was released on its account.
     mutating func askAgain(_ now: Instant) {
         aloneBasis = now
+        mayBeOvertaken = false
         if authority == .storingAlone, !isGrantBeingStored { authority = .normal }
     }
 
@@ -95,6 +97,7 @@ extension ProtectMachine {
         session += 1
         forgetSession(&effects)
         plugClosed = false
+        mayBeOvertaken = false
         standbyMayHaveImage = false
         imageElsewhere = false
         imageUnknown = false
@@ -112,6 +115,7 @@ extension ProtectMachine {
     mutating func finish(_ result: ProtectResult, _ effects: inout EffectBuffer<ProtectEffect>) {
         finished = true
         if inPause { effects.append(.resume) }
+        endStandstill(&effects)
         effects.append(.stopTracking)
         effects.append(.disconnect)
         effects.append(.finish(result))

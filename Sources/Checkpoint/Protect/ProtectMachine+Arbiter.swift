@@ -53,6 +53,12 @@ extension ProtectMachine {
     mutating func wishStored(_ request: GrantRequest, _ effects: inout EffectBuffer<ProtectEffect>) {
         guard let asking, asking.request == nil else { return }
         self.asking?.request = request
+        put(request, &effects)
+    }
+
+    private mutating func put(_ request: GrantRequest, _ effects: inout EffectBuffer<ProtectEffect>) {
+        // A standby that is there has not been given the guest.
+        if link != .up { noteOvertaking(&effects) }
         effects.append(.askArbiter(request))
     }
 
@@ -69,7 +75,7 @@ extension ProtectMachine {
             settle(answer, asking.purpose, now, &effects)
         } else if let retryAt = asking.retryAt, now >= retryAt {
             self.asking?.retryAt = nil
-            effects.append(.askArbiter(request))
+            put(request, &effects)
         }
     }
 
@@ -140,6 +146,7 @@ extension ProtectMachine {
         let isAlone = asking?.purpose == .alone
         asking = nil
         if !isAlone, authority == .storingAlone { authority = .normal }
+        mayBeOvertaken = false
         // The standby has its time from here on.
         lastHeard = now
         return isAlone

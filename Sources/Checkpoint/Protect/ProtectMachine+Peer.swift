@@ -87,6 +87,7 @@ extension ProtectMachine {
         // A new session is judged by itself; the standby counts from its hello.
         peerFailing = false
         aloneBasis = now
+        mayBeOvertaken = false
         if !isGrantBeingStored { authority = .normal }
         work = .syncing(round: 0)
         sentWhileRunning = true

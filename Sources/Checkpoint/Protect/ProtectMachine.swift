@@ -102,6 +102,10 @@ package struct ProtectMachine {
     var suspendRefused = false
     /// Somebody else keeps the guest from running.
     var guestPaused = false
+    /// We do, as it may be running elsewhere.
+    package internal(set) var standsStill = false
+    /// Since the standby was lost, or before this protect began, it may have been given the guest.
+    var mayBeOvertaken = false
     /// A standby has taken this guest before.
     var wasWelcomed = false
     /// When a resume that failed is tried again.
@@ -143,6 +147,7 @@ package struct ProtectMachine {
         case .start(let plugWasClosed, let elsewhere, let recordedAloneAfter, let outdatedBy, let isUnknown):
             if plugWasClosed { takeOver(imageElsewhere: elsewhere, isUnknown, recordedAloneAfter) }
             if let outdatedBy { stayOutdated(by: outdatedBy, &effects) }
+            settleStandstill(&effects)
             // A predecessor may have echoed its standby's heartbeats until this moment.
             (aloneBasis, lastHeard) = (now, now)
             if settings.arbitration.decides, authority == .normal, !imageUnknown {
@@ -260,7 +265,11 @@ package struct ProtectMachine {
             // Its image stays the newest there is.
             return finish(.unanswered(.crashed), &effects)
         }
-        if asking == nil, isLeftAlone || isCutOff(now) { wantsAlone(&effects) }
+        if isLeftAlone || isCutOff(now) {
+            noteOvertaking(&effects)
+            if asking == nil { wantsAlone(&effects) }
+        }
+        settleStandstill(&effects)
         if maySuspend, now >= suspendDue {
             work = .suspending
             suspendedAt = now
@@ -276,7 +285,7 @@ package struct ProtectMachine {
     }
 
     private var maySuspend: Bool {
-        work == .running && link == .up && ending == nil && authority == .normal && !inPause
+        work == .running && link == .up && ending == nil && authority == .normal && !inPause && !standsStill
     }
 
     /// The image elsewhere is asked nothing by us: only time makes output, and a new session, permissible.

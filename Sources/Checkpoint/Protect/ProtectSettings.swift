@@ -13,6 +13,10 @@ package struct ProtectSettings: Equatable, Sendable {
     package var aloneAfter: TimeSpan = .seconds(10)
     /// Who is asked before that.
     package var arbitration = Arbitration.preferPrimary
+    /// The guest writes to a disk that nobody replicates.
+    package var hasUnreplicatedDisk = false
+    /// It stands still while it may be running elsewhere: somebody, or an arbiter, may have given it to the standby.
+    package var standsStill: Bool { hasUnreplicatedDisk && arbitration != .preferPrimary }
     /// Between two heartbeats.
     package var heartbeat: TimeSpan = .milliseconds(100)
     /// Silence on a connection after which it is given up.

@@ -21,6 +21,8 @@ package struct ProtectStatus: Equatable, Sendable {
     package var plugClosed: Bool
     /// Somebody else keeps the guest from running; no checkpoint can be made, and none is needed.
     package var guestPaused: Bool
+    /// We do: it has a disk that nobody replicates, and may be running elsewhere.
+    package var standsStill: Bool
     /// Output is held for an image at another standby than ours.
     package var imageElsewhere: Bool
     /// How long nobody must have answered before the primary goes on alone.
@@ -54,6 +56,7 @@ extension ProtectMachine {
             lastAck: lastAck,
             plugClosed: plugClosed,
             guestPaused: guestPaused,
+            standsStill: standsStill,
             imageElsewhere: imageElsewhere,
             aloneAfter: aloneAfter,
             lastLoss: lastLoss,

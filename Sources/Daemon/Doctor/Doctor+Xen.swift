@@ -152,12 +152,23 @@ extension Doctor {
                 )
                 continue
             }
-            let what =
-                domain.state == .suspended
-                ? "is SUSPENDED and nobody protects it"
-                : "may still have its writes recorded: its protect died"
+            let (what, fix): (String, String) =
+                switch domain.state {
+                case .suspended:
+                    ("is SUSPENDED and nobody protects it", "lets it run, and ends the recording")
+                case .paused:
+                    (
+                        "is PAUSED, and its protect died: protect it again, unless somebody else paused it; its writes may be recorded",
+                        "ends the recording"
+                    )
+                default:
+                    (
+                        "may still have its writes recorded: its protect died",
+                        "lets it run, and ends the recording"
+                    )
+                }
             found.append(
-                Examined(check, .fail, "\(guest.name) \(what)", fix: "lets it run, and ends the recording") {
+                Examined(check, .fail, "\(guest.name) \(what)", fix: fix) {
                     let lock = try GuestLock.take(guest)
                     defer { withExtendedLifetime(lock) {} }
                     try XenRecovery.repair(domain: domain.id, uuid: domain.uuid, patience: 0)

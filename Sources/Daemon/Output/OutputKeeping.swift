@@ -85,6 +85,12 @@ package enum OutputKeeping {
         _ = try? removeOrphans()
     }
 
+    /// Whether some of a guest's output is held, or may be; where the kernel does not say, it is.
+    static func mayBeHeld(_ guest: FoundGuest) -> Bool {
+        guard let devices = try? PlugSurvey.list() else { return true }
+        return devices.contains { $0.domain == guest.domain && $0.isRedirected }
+    }
+
     /// Whether a domain of the guest's number is there and not dying; where Xen does not say, it is.
     private static func isAlive(_ guest: FoundGuest) -> Bool {
         living()?.contains(guest.domain) ?? true

@@ -42,6 +42,7 @@ package final class GuardianLease: Sendable {
             protect: getpid(),
             startTime: ProcessHandle.startTime(of: getpid()) ?? 0,
             restarts: Paths.environment(GuardianTask.restartsVariable).flatMap { Int($0) } ?? 0,
+            standsStill: protection.options.settings.standsStill,
             arguments: arguments
         )
         let lease = try GuardianLease(

@@ -18,6 +18,8 @@ package struct GuardianTask: Sendable {
     package let protect: Int32
     package let startTime: UInt64
     package let restarts: Int
+    /// The guest stands still, while nobody protects it and its output is held (`ProtectSettings.standsStill`).
+    package let standsStill: Bool
     /// `protect`'s own command line, without the program and what only detaches.
     package let arguments: [String]
 
@@ -26,8 +28,10 @@ package struct GuardianTask: Sendable {
         protect: Int32,
         startTime: UInt64,
         restarts: Int,
+        standsStill: Bool,
         arguments: [String]
     ) {
+        self.standsStill = standsStill
         self.guest = guest
         self.protect = protect
         self.startTime = startTime
@@ -39,8 +43,8 @@ package struct GuardianTask: Sendable {
     package var commandLine: [String] {
         [
             Self.command, "--guest", guest.name, "--domain", "\(guest.domain)", "--uuid", "\(guest.uuid)",
-            "--protect", "\(protect)", "--started", "\(startTime)", "--restarts", "\(restarts)", "--",
-        ] + arguments
+            "--protect", "\(protect)", "--started", "\(startTime)", "--restarts", "\(restarts)",
+        ] + (standsStill ? ["--stands-still"] : []) + ["--"] + arguments
     }
 
     /// The guardian's life; blocks.
@@ -94,8 +98,15 @@ private struct XenHands: GuardianHands {
     func takeGuest() -> FileLock? { try? GuestLock.take(task.guest) }
 
     func repair(patience: UInt64) throws -> XenRecovery.Finding {
-        try XenRecovery.repair(domain: task.guest.domain, uuid: task.guest.uuid, patience: patience)
+        try XenRecovery.repair(
+            domain: task.guest.domain,
+            uuid: task.guest.uuid,
+            patience: patience,
+            standsStill: mustStandStill
+        )
     }
+
+    var mustStandStill: Bool { task.standsStill && OutputKeeping.mayBeHeld(task.guest) }
 
     func dropOutput() { OutputKeeping.drop(task.guest) }
 

@@ -11,6 +11,9 @@ package protocol GuardianHands: Sendable {
     /// Puts the guest right: resumes it, withdraws what was asked of it, ends log-dirty.
     /// - Parameter patience: nanoseconds to wait for a suspend that may still come.
     func repair(patience: UInt64) throws -> XenRecovery.Finding
+    /// Whether the guest must not run while nobody protects it: it may be running elsewhere, and both could write to one disk. `repair`
+    /// pauses it then, and else takes back what `protect` had paused.
+    var mustStandStill: Bool { get }
     /// Drops what is held of a guest that is gone: its interfaces cannot go before that.
     func dropOutput()
     /// Starts `remusd protect` again, detached.
@@ -22,7 +25,7 @@ package protocol GuardianHands: Sendable {
 }
 
 /// Watches one `remusd protect` of a Xen guest and acts once it is dead, and every process of its engine, which hold the guest's
-/// lock with it: the guest runs again at once, and is protected again. While it lives the guardian only watches: there are never two who resume.
+/// lock with it: the guest runs again at once, or stands still where it must, and is protected again. While it lives the guardian only watches: there are never two who resume.
 ///
 /// Never lets the guest's output go: what is held stays held, so it is safe to resume with an ack unknown. Of a guest that is gone it is
 /// dropped.
@@ -43,6 +46,8 @@ package final class PrimaryGuardian {
 
     /// How often protection is tried to be brought back by guardians in a row.
     package static let restartLimit = 3
+    /// How much longer is waited between two tries beyond those, of a guest that stands still: nobody else would let it run.
+    static let longPauses: UInt32 = 30
     /// What the keeper says over the lease, one byte each.
     enum Word {
         static let dismiss: UInt8 = 0x64, steady: UInt8 = 0x73
@@ -117,9 +122,11 @@ package final class PrimaryGuardian {
             log.notice("the guest is gone; nothing is left to do")
             return .over
         }
-        guard restarts < Self.restartLimit else { return giveUp() }
+        let isLate = restarts >= Self.restartLimit
+        if isLate, !hands.mustStandStill { return giveUp() }
+        if isLate { sayItStandsStill() }
         restarts += 1
-        if restarts > 1 { usleep(pause) }
+        if restarts > 1 { usleep(isLate ? pause * Self.longPauses : pause) }
         return bringBack()
     }
 
@@ -225,6 +232,16 @@ package final class PrimaryGuardian {
             ]
         )
         return nil
+    }
+
+    private func sayItStandsStill() {
+        log.critical(
+            """
+            UNPROTECTED: protect does not come back. The guest is PAUSED: nobody replicates a disk of it, and it may be running \
+            elsewhere. Protect it again; it is tried again until then
+            """,
+            metadata: ["try": "\(restarts + 1)"]
+        )
     }
 
     private func giveUp() -> Outcome {

@@ -29,7 +29,7 @@ struct Aftermath {
         var words: [String] = []
         if isSuspended {
             words.append(
-                "the guest may be left SUSPENDED: resuming it failed for \(limit); "
+                "the guest may be left SUSPENDED, or paused: letting it run failed for \(limit); "
                     + "remusd protect \(guest) takes it over, or resume it with its own tools"
             )
         }

@@ -78,6 +78,9 @@ extension ProtectEngine {
     }
 
     func askArbiter(_ request: GrantRequest) {
+        if let obstacleToAsking {
+            return events.append(.arbiterAnswered(.unavailable(obstacleToAsking)))
+        }
         log.notice(
             "asking the arbiter",
             metadata: [

@@ -65,15 +65,17 @@ extension ProtectEngine {
     /// The machine has finished: what it ordered and what failed is tried on for a bounded time.
     func finishOrders() {
         let aftermath = Aftermath(began: now)
-        while resumeOwed || orders.owed != nil || unstoredOutdated != nil {
+        var isOwed: Bool {
+            resumeOwed || standstill.owesRun || orders.owed != nil || unstoredOutdated != nil
+        }
+        while isOwed {
             let guestHasEnded = guestEndSeen || guest.ended() != nil
-            if guestHasEnded { resumeOwed = false }
-            guard resumeOwed || orders.owed != nil || unstoredOutdated != nil,
-                aftermath.goesOn(at: now, guestHasEnded: guestHasEnded)
-            else { break }
+            if guestHasEnded { (resumeOwed, standstill.trouble) = (false, nil) }
+            guard isOwed, aftermath.goesOn(at: now, guestHasEnded: guestHasEnded) else { break }
             publish(false)
             usleep(UInt32(min(options.settings.retry.nanoseconds, 1_000_000_000) / 1000))
             if resumeOwed { resume() }
+            retryStandstill()
             // An interface that is being taken away waits for what is held of it.
             attendOutput()
             retryOrder()
@@ -81,7 +83,7 @@ extension ProtectEngine {
         }
         for words in Aftermath.words(
             owed: orders.owed,
-            isSuspended: resumeOwed,
+            isSuspended: resumeOwed || standstill.owesRun,
             guestHasEnded: guestEndSeen || guest.ended() != nil,
             guest: guest.description.name
         ) {

@@ -23,6 +23,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var orders: OutputOrders
     /// A resume failed, and none has succeeded since.
     var resumeOwed = false
+    var standstill = Standstill()
     private var effects = EffectBuffer<ProtectEffect>(capacity: 32)
     var events: [ProtectEvent] = []
     private var connection: PrimaryConnection?
@@ -136,6 +137,8 @@ package final class ProtectEngine: @unchecked Sendable {
                 isUnknown: start.isUnknown
             )
         )
+        // A predecessor may have had it stand still.
+        if !machine.standsStill { standStill(false) }
         while true {
             if let result {
                 if suspendDeadline != nil { guest.cancelSuspend() }
@@ -158,6 +161,7 @@ package final class ProtectEngine: @unchecked Sendable {
             }
             if unstored != nil, now >= retryStoreAt { storeUnstored() }
             retryStoreOutdated()
+            retryStandstill()
             retryOrder()
             noteProgress()
             attendOutput()
@@ -307,6 +311,8 @@ package final class ProtectEngine: @unchecked Sendable {
             meter { $0.pagesSent += stagedPages }
             tee?.append(harvester.bytes, epoch: epoch, log)
             connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true)
+        case .pauseGuest: standStill(true)
+        case .unpauseGuest: standStill(false)
         case .release(let epoch):
             order(.release(epoch: epoch))
             harvester.committed()
@@ -379,7 +385,7 @@ package final class ProtectEngine: @unchecked Sendable {
             guestProcess: identity.guestProcess
         )
         hello.arbiter = options.arbiterChoice?.name
-        hello.hasUnreplicatedDisk = !options.unreplicatedDisks.isEmpty
+        hello.hasUnreplicatedDisk = options.settings.hasUnreplicatedDisk
         queue(.hello(hello))
     }
 
@@ -478,7 +484,7 @@ package final class ProtectEngine: @unchecked Sendable {
             $0.held = held
             $0.leaks = leaks
             $0.outputOwed = orders.owed != nil
-            $0.resumeOwed = resumeOwed
+            $0.resumeOwed = resumeOwed || standstill.owesRun
             $0.at = time
             if last { $0.result = result }
             $0.linkFailure = link.failure

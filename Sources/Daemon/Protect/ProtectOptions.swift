@@ -15,7 +15,9 @@ package struct ProtectOptions: Sendable {
     /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
     package var stagingPages: Int?
     /// Writable disks that the operator accepts to be without protection, by name (`xvda`).
-    package var unreplicatedDisks: [String] = []
+    package var unreplicatedDisks: [String] = [] {
+        didSet { settings.hasUnreplicatedDisk = !unreplicatedDisks.isEmpty }
+    }
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
     /// Who grants generations; nil: nobody is asked.

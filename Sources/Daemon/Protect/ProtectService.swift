@@ -311,7 +311,7 @@ package final class ProtectService: Sendable {
                     ?? "NOT PROTECTED: output was held when protection began, and no record says for which standby's "
                     + "image: that may still be activated"
             )
-            reasons += waitingReasons(machine)
+            reasons += standstillReasons(machine) + waitingReasons(machine)
             if let at = machine.aloneAt {
                 reasons.append("goes on, and to \(options.standby), in \((at - now).rounded)")
             }
@@ -327,6 +327,7 @@ package final class ProtectService: Sendable {
         case .ending: reasons.append("protection is ending")
         case .ended: reasons.append("protection has ended")
         }
+        reasons += standstillReasons(machine)
         if machine.guestPaused {
             reasons.append(
                 "the guest is paused, or another tool has suspended it: checkpoints go on when it does"
@@ -344,6 +345,16 @@ package final class ProtectService: Sendable {
 }
 
 extension ProtectService {
+    private func standstillReasons(_ machine: ProtectStatus) -> [String] {
+        guard machine.standsStill else { return [] }
+        let disks = options.unreplicatedDisks.joined(separator: ", ")
+        let why =
+            machine.state == .outdated
+            ? "and it is active elsewhere"
+            : "and the standby may have been given it: it runs again once that, the arbiter or a person says that it may"
+        return ["the guest is PAUSED: nobody replicates its disk \(disks), \(why)"]
+    }
+
     /// What a guest waits for that no time gives it.
     private func waitingReasons(_ machine: ProtectStatus) -> [String] {
         var reasons: [String] = []
@@ -369,7 +380,9 @@ private func troubles(_ snapshot: ProtectEngine.Snapshot) -> [String] {
     if snapshot.outputOwed {
         troubles.append("output is held for longer than it must be: releasing it fails")
     }
-    if snapshot.resumeOwed { troubles.append("the guest is SUSPENDED: resuming it fails and is tried again") }
+    if snapshot.resumeOwed {
+        troubles.append("the guest is SUSPENDED, or paused: letting it run fails and is tried again")
+    }
     return troubles
 }
 

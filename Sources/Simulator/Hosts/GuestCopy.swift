@@ -11,6 +11,8 @@ final class GuestCopy {
     var isFrozen = false
     /// Another tool keeps it from running.
     var isPaused = false
+    /// Its protect does, as it may be running elsewhere; or that one's guardian.
+    var standsStill = false
     var end: GuestEnd?
     /// The newest number that a standby acknowledged to know.
     var acknowledged = 0
@@ -29,7 +31,7 @@ final class GuestCopy {
         plug.copy = self
     }
 
-    var runs: Bool { !isSuspended && !isFrozen && !isPaused && end == nil }
+    var runs: Bool { !isSuspended && !isFrozen && !isPaused && !standsStill && end == nil }
     var output: Int { plug.sent }
 
     /// Says what it has said until now.

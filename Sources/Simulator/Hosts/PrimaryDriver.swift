@@ -107,13 +107,17 @@ final class PrimaryDriver: Process {
                 isUnknown: start.isUnknown
             )
         )
+        guard isAlive, !machine.standsStill else { return }
+        copy.speak()
+        copy.standsStill = false
     }
 
-    /// The guest runs on, behind its plug as that is.
+    /// The guest runs on, behind its plug as that is; or its guardian has it stand still, as it may be running elsewhere soon.
     override func die() {
         super.die()
         copy.speak()
         copy.isSuspended = false
+        if result == nil { copy.standsStill = settings.standsStill && copy.plug.wasClosed }
         connection?.closeByPrimary()
         connection = nil
         if host.protect === self { host.protect = nil }
@@ -189,10 +193,15 @@ final class PrimaryDriver: Process {
         if resumeOwed { resume() }
         let isDone = !resumeOwed && orders.owed == nil && unstoredOutdated == nil
         guard isAlive, isDone || now - began > .seconds(10) else { return }
+        if copy.standsStill, copy.end == nil, !isOutdated {
+            world.breaks("R5: protect ends and leaves the guest paused")
+        }
         world.note { "protect on \(self.host.name) has ended: \(self.result.map { "\($0)" } ?? "")" }
         if copy.isSuspended, !resumeOwed { world.breaks("R5: protect ends and leaves the guest suspended") }
         die()
     }
+
+    private var isOutdated: Bool { if case .outdated? = result { true } else { false } }
 
     // MARK: The connection
 
@@ -250,6 +259,8 @@ final class PrimaryDriver: Process {
         case .cut(let epoch): cut(epoch)
         case .resume: resume()
         case .sendEpoch(let epoch): sendEpoch(epoch)
+        case .pauseGuest: copy.standsStill = true
+        case .unpauseGuest: copy.standsStill = false
         case .release(let epoch):
             sentAhead = []
             if world.misdeed == .cutBeforeRelease { return }
@@ -309,6 +320,9 @@ final class PrimaryDriver: Process {
     }
 
     private func ask(_ request: GrantRequest) {
+        if settings.standsStill, copy.plug.wasClosed, copy.runs, machine.link != .up {
+            world.breaks("R1: \(host.name) asks for the guest while that may write to its disk")
+        }
         // Asked again, it is durable still, whatever has become of later records.
         if request.wanted.id != askedFor {
             askedFor = request.wanted.id
@@ -468,32 +482,5 @@ final class PrimaryDriver: Process {
         connection.sendToStandby(.epochEnd(epoch, end, session: machine.session, staged))
         (length, checksum) = (0, 0)
         if world.misdeed == .releaseOnWrite { try? copy.plug.release(epoch: epoch) }
-    }
-}
-
-extension Hello {
-    init(
-        from protect: PrimaryDriver,
-        _ generation: UInt64,
-        _ session: UInt64,
-        _ acked: UInt64?,
-        _ isValid: Bool
-    ) {
-        let process = ProcessIdentity(pid: 1, startTime: 1)
-        self.init(
-            guest: protect.world.guest,
-            generation: generation,
-            session: session,
-            ackedEpoch: acked,
-            imageStillValid: isValid,
-            populatedPages: 1,
-            epochCapacity: 1 << 20,
-            aloneAfter: protect.settings.aloneAfter,
-            bootID: "",
-            host: protect.host.name,
-            protectProcess: process,
-            guestProcess: process
-        )
-        arbiter = protect.world.arbiterChoice?.name
     }
 }

@@ -9,7 +9,16 @@ enum Promises {
         for host in world.hosts {
             checkImage(of: host, world, ownerLives)
             checkPause(of: host, world)
+            checkDisk(of: host, world)
         }
+    }
+
+    /// A copy that may no longer run writes to no disk that another may have.
+    private static func checkDisk(of host: Host, _ world: World) {
+        guard let copy = host.copy, let protect = host.protect, protect.isRunning,
+            protect.settings.standsStill, protect.machine.status.state == .outdated, copy.runs
+        else { return }
+        world.breaks("R1: the outdated copy on \(host.name) may write to its disk")
     }
 
     /// If all hosts but this one went dark now: what would be activated here, on whose word?

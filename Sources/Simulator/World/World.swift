@@ -4,8 +4,8 @@ import XenStream
 /// Hosts, wires, a client, an operator and what goes wrong, under a scheduler that one seed decides.
 ///
 /// First everything may fail; then nothing does, and protection has to come back. After every event the promises are
-/// checked (`Promises`). In half of the worlds there is an arbiter, or a person in its place; in all of them `Operator`
-/// vouches, honestly.
+/// checked (`Promises`). In half of the worlds there is an arbiter, or a person in its place, and in a third of those the guest has a
+/// disk that nobody replicates; in all of them `Operator` vouches, honestly.
 package final class World {
     let seed: UInt64
     let misdeed: Misdeed?
@@ -65,6 +65,7 @@ package final class World {
         let count = chance(4) ? 3 : 2
         settings.interval = .milliseconds([50, 100, 200, 400][Int(random(0...3))])
         settings.aloneAfter = .seconds(random(2...6))
+        settings.hasUnreplicatedDisk = arbiterChoice != nil && seed % 3 == 0
         hosts = (0..<count).map { Host($0, in: self) }
         wires = Array(repeating: Array(repeating: Wire(), count: count), count: count)
     }

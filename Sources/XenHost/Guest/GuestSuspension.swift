@@ -84,7 +84,7 @@ final class GuestSuspension: DomainSuspension {
         try store.watch(shutdownPath, token: "s")
         try store.watch("@releaseDomain", token: "r")
         try store.watch("/local/domain/\(domain)/memory/target", token: "t")
-        machine.predecessorUntil = Clock.monotonic + Self.predecessorTime
+        expectPredecessor()
         // A watch fires once when it is set: what waits now is that, and is older than the answer to this.
         _ = store.read(shutdownPath)
         drain(ignoringShutdown: true)
@@ -111,6 +111,13 @@ final class GuestSuspension: DomainSuspension {
     var eventDescriptor: Int32 { events.descriptor.raw }
     var isSuspended: Bool { machine.phase == .suspended }
     var isVoid: Bool { machine.isVoid }
+    /// A suspend that nobody asked for may be a dead predecessor's, for a while from now.
+    private func expectPredecessor() { machine.predecessorUntil = Clock.monotonic + Self.predecessorTime }
+    /// The same, unless another tool has asked it to suspend meanwhile.
+    func expectPredecessorStill() {
+        drain()
+        if machine.predecessorUntil > 0 { expectPredecessor() }
+    }
     func trackingRestarted() { machine.trackingRestarted() }
 
     /// Whether its memory target was changed since the last call.

@@ -19,6 +19,7 @@ package final class XenGuest: ProtectedGuest {
     let suspension: GuestSuspension
     let dirtyLog: DirtyLog
     private let store: Xenstore
+    private let ownPause: GuestPause
     /// Of an HVM guest; a PVH guest has none.
     private let deviceModel: DeviceModel?
     private var deviceLogIsOn = false
@@ -47,6 +48,7 @@ package final class XenGuest: ProtectedGuest {
         self.hypervisor = hypervisor
         self.domain = domain.id
         self.store = store
+        ownPause = GuestPause(of: domain.id, hypervisor, store)
         deviceModel = try DeviceModel.find(for: found.name, domain, store)
         if domain.isHVM {
             var frames: UInt64 = 0
@@ -239,6 +241,16 @@ package final class XenGuest: ProtectedGuest {
     package func resume() throws(GuestError) {
         try whole.resume()
         sweepIsDue = sweepsOwed > 0
+    }
+    package func standStill() throws(GuestError) {
+        try requireLife()
+        try ownPause.begin()
+    }
+    package func runAgain() throws(GuestError) {
+        guard ownPause.isNoted else { return }
+        // What a dead predecessor had asked of it may come only now.
+        suspension.expectPredecessorStill()
+        try ownPause.end()
     }
     package var suspendedSince: Instant? { together?.suspendedSince }
 

@@ -22,11 +22,14 @@ package enum XenRecovery {
     /// - Parameters:
     ///   - uuid: the guest's; another guest under the same domid is left alone.
     ///   - patience: how long to wait, in nanoseconds, for a guest that may have read a request and not suspended yet.
+    ///   - standsStill: whether it is to be paused by remusd (`GuestPause`) afterwards; nil leaves it as it is. At the end of all: a
+    ///     guest that is paused does not follow what was asked of it.
     @discardableResult
     package static func repair(
         domain: UInt32,
         uuid: GuestUUID,
-        patience: UInt64
+        patience: UInt64,
+        standsStill: Bool? = nil
     ) throws(GuestError) -> Finding {
         let guest = "domain \(domain)"
         let hypervisor = try Hypervisor(for: guest)
@@ -60,6 +63,12 @@ package enum XenRecovery {
         // Off already is as good.
         _ = CXen_log_dirty_off(hypervisor.raw, domain)
         model?.endLog()
+        let pause = GuestPause(of: domain, hypervisor, store)
+        switch standsStill {
+        case true?: try pause.begin()
+        case false?: try pause.end()
+        case nil: break
+        }
         return finding
     }
 

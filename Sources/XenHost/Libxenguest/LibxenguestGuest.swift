@@ -233,6 +233,9 @@ package final class LibxenguestGuest: ProtectedGuest {
         forgetRequest()
     }
 
+    package func standStill() throws(GuestError) { try native.standStill() }
+    package func runAgain() throws(GuestError) { try native.runAgain() }
+
     package func resume() throws(GuestError) {
         switch pause {
         case .none: return

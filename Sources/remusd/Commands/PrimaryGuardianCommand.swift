@@ -32,6 +32,9 @@ struct PrimaryGuardianCommand: ParsableCommand {
     @Option(help: "Restarts in a row before it.")
     var restarts: Int
 
+    @Flag(help: "The guest is paused while nobody protects it and its output is held.")
+    var standsStill = false
+
     @Argument(parsing: .postTerminator, help: "How to protect the guest again.")
     var arguments: [String]
 
@@ -43,6 +46,7 @@ struct PrimaryGuardianCommand: ParsableCommand {
             protect: protect,
             startTime: started,
             restarts: restarts,
+            standsStill: standsStill,
             arguments: arguments
         )
         do {

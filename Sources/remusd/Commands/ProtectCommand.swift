@@ -183,6 +183,9 @@ struct ProtectCommand: ParsableCommand {
         if engine != nil, case .embedded = guest {
             throw ValidationError("--engine is for Xen's guests: an embedded one has no choice.")
         }
+        if unreplicatedDisks != nil, case .embedded = guest {
+            throw ValidationError("--unreplicated-disks is for Xen's guests: an embedded one has no disk.")
+        }
         if ifGeneration != nil, !arbiter.canDecide {
             throw ValidationError("--if-generation goes with an --arbiter that decides.")
         }

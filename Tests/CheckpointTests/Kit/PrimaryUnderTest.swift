@@ -19,6 +19,8 @@ final class PrimaryUnderTest {
     /// How much the guest has said so far.
     private(set) var output = 0
     private(set) var isSuspended = false
+    /// It is paused, by the machine's order.
+    private(set) var standsStill = false
     private(set) var result: ProtectResult?
     /// The newest generation that is durable.
     private(set) var stored: UInt64
@@ -168,6 +170,10 @@ final class PrimaryUnderTest {
         }
         events.removeAll()
         if result != nil, isSuspended, !resumeOwed { breaks("the guest is left suspended") }
+        if standsStill != machine.standsStill { breaks("the guest is \(standsStill ? "" : "not ")paused") }
+        if standsStill, let result {
+            if case .outdated = result {} else { breaks("the guest is left paused") }
+        }
     }
 
     /// Lets time pass: the guest runs, and the loop comes round once.
@@ -187,7 +193,7 @@ final class PrimaryUnderTest {
 
     /// One turn of the loop.
     func turn() {
-        if !isSuspended { output += 1 }
+        if !isSuspended, !standsStill { output += 1 }
         answerSuspend()
         if result != nil, resumeOwed, !resumeFails { (isSuspended, resumeOwed) = (false, false) }
         if let unstored, now >= retryStoreAt { store(unstored.generation, unstored.event) }
@@ -312,7 +318,14 @@ final class PrimaryUnderTest {
             if whole { pieceOn = nil }
             syncRound = epoch
         case .requeueSentPages: (pieceOn, syncRound) = (nil, nil)
+        case .pauseGuest:
+            if standsStill { breaks("a pause of a paused guest") }
+            standsStill = true
+        case .unpauseGuest:
+            if !standsStill { breaks("an unpause of a guest that is not paused") }
+            standsStill = false
         case .suspend:
+            if standsStill { breaks("a suspend of a paused guest") }
             if let closed = plug.closed { breaks("a suspend while epoch \(closed.epoch) is un-acknowledged") }
             if imageElsewhere { breaks("a checkpoint while an image elsewhere may be activated") }
             if isSuspended || asksToSuspend { breaks("a suspend within a suspend") }
@@ -339,6 +352,9 @@ final class PrimaryUnderTest {
         case .storeWish(let generation): wish(for: generation)
         case .askArbiter(let request):
             if arbiter?.wish != request.wanted { breaks("asked for what is not durable") }
+            if settings.standsStill, plug.holds, machine.link != .up, !standsStill {
+                breaks("asked while the guest may write to its disk")
+            }
             asked.append(request)
         case .storeGrant(let record):
             permitted.insert(record.generation)

@@ -16,6 +16,10 @@ final class FakeGuest: ProtectedGuest {
     /// This many more resumes fail.
     var resumeFailures = 0
     private(set) var isSuspended = false
+    /// This many more pauses, or unpauses, fail.
+    var pauseFailures = 0
+    /// Pauses and unpauses that succeeded, in order.
+    private(set) var pauses: [String] = []
 
     init(isSuspended: Bool = false) { self.isSuspended = isSuspended }
 
@@ -42,5 +46,16 @@ final class FakeGuest: ProtectedGuest {
             throw GuestError(guest: "web1", reason: "resume: busy")
         }
         isSuspended = false
+    }
+
+    func standStill() throws(GuestError) { try carryOut("pause") }
+    func runAgain() throws(GuestError) { try carryOut("unpause") }
+
+    private func carryOut(_ order: String) throws(GuestError) {
+        if pauseFailures > 0 {
+            pauseFailures -= 1
+            throw GuestError(guest: "web1", reason: "\(order): busy")
+        }
+        pauses.append(order)
     }
 }
