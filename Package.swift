@@ -36,7 +36,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLinux"),
-        .target(name: "CKernels"),
+        .target(name: "CKernels", linkerSettings: [.linkedLibrary("lz4")]),
         // Headers only: the libraries are loaded at run time.
         .target(name: "CXen"),
         .systemLibrary(

@@ -22,7 +22,7 @@ from plan import HERE
 # The hypervisor is held at the last one that Debian built with shadow paging: from 4.17.7 on it is left out, no write of a
 # PV guest is recorded without it (xen/arch/x86/Kconfig, SHADOW_PAGING), and nobody's migration of one works.
 PACKAGES = """
-    linux-image-amd64 xen-hypervisor-4.17-amd64=4.17.5+72-g01140da4e8-1 xen-utils-4.17 xenstore-utils libnl-3-200 libnl-route-3-200 libcurl4 libstdc++6
+    linux-image-amd64 xen-hypervisor-4.17-amd64=4.17.5+72-g01140da4e8-1 xen-utils-4.17 xenstore-utils libnl-3-200 libnl-route-3-200 libcurl4 liblz4-1 libstdc++6
     base-files bash busybox-static coreutils findutils grep sed mawk util-linux mount procps kmod less zstd
     iproute2 bridge-utils iputils-ping socat e2fsprogs netcat-openbsd tcpdump strace dropbear-bin redis-server
     """.split()

@@ -41,11 +41,11 @@ need_swift() {
 }
 
 # need_headers: what the build needs of C libraries: Xen's headers (its libraries are loaded at run time), libnl,
-# libcurl and OpenSSL's.
+# libcurl, LZ4's and OpenSSL's.
 need_headers() {
     need_packages /usr/include/xenguest.h=libxen-dev /usr/include/libnl3/netlink/netlink.h=libnl-3-dev \
         /usr/include/libnl3/netlink/route/qdisc/plug.h=libnl-route-3-dev "/usr/include/$(uname -m)-linux-gnu/curl/curl.h=libcurl4-openssl-dev" \
-        /usr/include/openssl/ssl.h=libssl-dev
+        /usr/include/openssl/ssl.h=libssl-dev /usr/include/lz4.h=liblz4-dev
 }
 
 # scratch_path: where SwiftPM builds: one folder for each manifest and toolchain, shared by all clones.

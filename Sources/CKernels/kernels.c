@@ -54,11 +54,11 @@ uint32_t ckernels_crc32c(uint32_t crc, const void *bytes, size_t length) {
 }
 
 bool ckernels_is_zero(const void *bytes, size_t length) {
-    const uint64_t *word = bytes;
-    for (size_t i = 0; i < length / 8; i += 8) {
-        uint64_t any = word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] | word[i + 5]
-            | word[i + 6] | word[i + 7];
-        if (any) return false;
+    const uint8_t *p = bytes;
+    for (size_t i = 0; i < length; i += 64) {
+        uint64_t word[8];
+        memcpy(word, p + i, 64);
+        if (word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7]) return false;
     }
     return true;
 }

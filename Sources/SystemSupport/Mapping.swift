@@ -54,5 +54,10 @@ package final class Mapping: @unchecked Sendable {
         madvise(base, count, MADV_DONTNEED)
     }
 
+    /// Asks for pages of 2 MiB, which random access finds sooner (madvise(2)). A wish.
+    package func preferHugePages() {
+        madvise(base, count, Int32(MADV_HUGEPAGE))
+    }
+
     deinit { munmap(base, count) }
 }

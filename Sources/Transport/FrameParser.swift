@@ -29,7 +29,9 @@ package struct FrameParser: ~Copyable {
         while filled - start >= FrameHeader.size {
             let bytes = UnsafeRawBufferPointer(rebasing: buffer[start..<filled])
             let header = try FrameHeader(decoding: bytes)
-            guard header.type != .data else { throw .badBody(.data, "data flows from the primary only") }
+            guard !header.type.isData else {
+                throw .badBody(header.type, "data flows from the primary only")
+            }
             let whole = FrameHeader.size + Int(header.length)
             guard bytes.count >= whole else { break }
             let body = UnsafeRawBufferPointer(rebasing: bytes[FrameHeader.size..<whole])

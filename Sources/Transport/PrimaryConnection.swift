@@ -9,6 +9,8 @@ package final class PrimaryConnection {
     private static let chunk = 256 << 10
     /// Reads at once, at most, before the caller has its turn: a peer that never pauses must not keep it.
     private static let rounds = 32
+    /// Frames encoded at once, at most, for the same reason: a socket may take them faster than they are made.
+    private static let encodedFrames = 8
 
     private let socket: Descriptor
     /// Nil for a socket that was connected already.
@@ -28,12 +30,16 @@ package final class PrimaryConnection {
     private var data = UnsafeRawBufferPointer(start: nil, count: 0)
     private var dataEpoch: UInt64 = 0
     private var endsEpoch = false
+    /// Encodes what is sent, if the standby takes that; set before there is any data.
+    package var encoder: PageEncoder?
     private var session: UInt64 = 0
     /// The running epoch's bytes so far on this connection.
     private var epochLength: UInt64 = 0
     private var epochChecksum: UInt32 = 0
     /// Bytes of data frames written to the socket.
     package private(set) var dataSent: UInt64 = 0
+    /// Bytes of the stream that these stand for, as frames were begun.
+    package private(set) var streamSent: UInt64 = 0
     package private(set) var isConnected = false
     /// The last `receive` stopped where more may wait that poll(2) does not see: call it again without waiting.
     package private(set) var mayHaveMore = false
@@ -80,6 +86,12 @@ package final class PrimaryConnection {
     package var peerHost: String? { channel?.peerHost }
     /// `plaintext`, or protocol and cipher.
     package var transport: String? { isConnected ? channel?.transport : nil }
+    /// The other end is on this machine, as far as addresses say.
+    package var isLocal: Bool {
+        guard let own = try? TCP.localAddress(of: socket), let other = try? TCP.remoteAddress(of: socket)
+        else { return false }
+        return other.isLoopback || own.host == other.host
+    }
     private var hasOutput: Bool {
         controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty
     }
@@ -121,9 +133,16 @@ package final class PrimaryConnection {
 
     /// Hands over bytes of `epoch`, which stay where they are until `isDrained`. With `endsEpoch`, the epoch's length
     /// and checksum follow them.
-    package func send(_ bytes: UnsafeRawBufferPointer, epoch: UInt64, endsEpoch: Bool) {
+    /// - Parameter records: where PAGE_DATA records begin in them, ascending: pages of these can be encoded.
+    package func send(
+        _ bytes: UnsafeRawBufferPointer,
+        epoch: UInt64,
+        endsEpoch: Bool,
+        records: UnsafeBufferPointer<Int> = UnsafeBufferPointer(start: nil, count: 0)
+    ) {
         precondition(isDrained, "one piece of data at a time")
         data = bytes
+        encoder?.begin(bytes, records: records)
         dataEpoch = epoch
         self.endsEpoch = endsEpoch
         if bytes.isEmpty, endsEpoch { finishEpoch() }
@@ -141,6 +160,7 @@ package final class PrimaryConnection {
     /// Writes what the kernel takes.
     package func flush() throws(ConnectionError) {
         guard isConnected else { return }
+        var encoded = 0
         while hasOutput {
             // Between two data frames, control messages go first.
             if headerLeft == 0, body.isEmpty {
@@ -149,6 +169,10 @@ package final class PrimaryConnection {
                     guard let count = try write(pending) else { return }
                     controlStart += count
                     continue
+                }
+                if encoder != nil {
+                    guard encoded < Self.encodedFrames else { return }
+                    encoded += 1
                 }
                 beginFrame()
             }
@@ -162,12 +186,18 @@ package final class PrimaryConnection {
     }
 
     private func beginFrame() {
-        let count = min(Self.chunk, data.count)
-        body = UnsafeRawBufferPointer(rebasing: data[..<count])
-        data = UnsafeRawBufferPointer(rebasing: data[count...])
+        var count = min(Self.chunk, data.count)
+        if let encoder {
+            (body, count) = encoder.next()
+        } else {
+            body = UnsafeRawBufferPointer(rebasing: data[..<count])
+        }
         epochLength += UInt64(count)
-        epochChecksum = ckernels_crc32c(epochChecksum, body.baseAddress, count)
-        FrameHeader(type: .data, length: UInt32(count), session: session, epoch: dataEpoch)
+        streamSent += UInt64(count)
+        epochChecksum = ckernels_crc32c(epochChecksum, data.baseAddress, count)
+        data = UnsafeRawBufferPointer(rebasing: data[count...])
+        let type = encoder == nil ? FrameType.data : .encodedData
+        FrameHeader(type: type, length: UInt32(body.count), session: session, epoch: dataEpoch)
             .encode(into: header, body: UnsafeRawBufferPointer(start: nil, count: 0))
         headerLeft = FrameHeader.size
     }

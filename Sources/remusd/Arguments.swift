@@ -47,3 +47,4 @@ extension ArbiterSpec: ExpressibleByArgument {
 
 extension WaitGoal: ExpressibleByArgument {}
 extension EngineChoice: ExpressibleByArgument {}
+extension EncodingChoice: ExpressibleByArgument {}

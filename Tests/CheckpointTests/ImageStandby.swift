@@ -1,3 +1,4 @@
+import CKernels
 import Checkpoint
 import XenStream
 
@@ -52,6 +53,14 @@ final class ImageStandby {
         random = SplitMix(state: seed)
     }
 
+    /// What a later daemon makes of what a guardian kept.
+    init(adopting memory: ImageMemory) throws {
+        self.memory = memory
+        image = try memory.adopt()
+        assembler = try EpochAssembler(image: image, budgets: ReaderBudgets(), memoryLimit: 1 << 40)
+        random = SplitMix(state: 1)
+    }
+
     /// Takes bytes of `epoch`.
     func receive(_ bytes: some Collection<UInt8>, epoch: UInt64) throws(EpochError) {
         let bytes = Array(bytes)
@@ -66,6 +75,14 @@ final class ImageStandby {
             checksum = piece.withUnsafeBytes { SwiftKernels.crc32c(checksum, $0) }
             position += count
         }
+    }
+
+    /// Takes an encoded frame's body, which stands for `plain` and may turn out to be something else.
+    func receive(encoded body: [UInt8], of plain: UnsafeRawBufferPointer, epoch: UInt64) throws(EpochError) {
+        assembler.encodedSpace(body.count).copyBytes(from: body)
+        _ = try assembler.receivedEncoded(body.count, epoch: epoch)
+        length += UInt64(plain.count)
+        checksum = ckernels_crc32c(checksum, plain.baseAddress, plain.count)
     }
 
     /// The right end of what was received.

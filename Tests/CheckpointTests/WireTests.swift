@@ -33,6 +33,19 @@ import XenStream
         return hello
     }
 
+    private static func offering(_ encodings: PageEncodings, version: UInt16 = 2) -> Welcome {
+        var welcome = Welcome(
+            version: version,
+            committedEpoch: 3,
+            keepsOlderImage: false,
+            memoryCeiling: 9,
+            memoryUsed: 8,
+            host: "s"
+        )
+        welcome.encodings = encodings
+        return welcome
+    }
+
     private static let messages: [Message] = [
         .hello(hello),
         .hello(unacknowledged),
@@ -46,6 +59,7 @@ import XenStream
                 host: "s"
             )
         ),
+        .welcome(offering([.zero, .lz4])),
         .refuse(Refusal(reason: .noMemory, generation: 4, text: "does not fit")),
         .epochEnd(epoch: 5, EpochEnd(length: 4096, checksum: 0xDEAD_BEEF)),
         .ack(epoch: 5),
@@ -67,7 +81,7 @@ import XenStream
             do throws(FrameError) {
                 guard bytes.count >= FrameHeader.size else { throw .badBody(.ack, "cut short") }
                 let header = try FrameHeader(decoding: bytes)
-                guard header.type != .data else { throw .badBody(.data, "data") }
+                guard !header.type.isData else { throw .badBody(header.type, "data") }
                 guard bytes.count == FrameHeader.size + Int(header.length) else {
                     throw .badBody(header.type, "cut short")
                 }
@@ -158,12 +172,44 @@ import XenStream
 
     @Test func versionsMeetOrAreRefused() {
         #expect(ProtocolVersion.common(oldest: 1, newest: 9) == ProtocolVersion.newest)
-        #expect(ProtocolVersion.common(oldest: 2, newest: 9) == nil)
+        #expect(ProtocolVersion.common(oldest: 1, newest: 1) == 1)
+        #expect(ProtocolVersion.common(oldest: 3, newest: 9) == nil)
         #expect(ProtocolVersion.common(oldest: 0, newest: 0) == nil)
         var hello = Self.hello
-        hello.oldestVersion = 2
-        hello.newestVersion = 3
-        #expect(throws: FrameError.noCommonVersion(oldest: 2, newest: 3)) { try decode(frame(.hello(hello))) }
+        hello.oldestVersion = 3
+        hello.newestVersion = 4
+        #expect(throws: FrameError.noCommonVersion(oldest: 3, newest: 4)) { try decode(frame(.hello(hello))) }
+    }
+
+    @Test func aWelcomeByteForByte() {
+        let head: [UInt8] = [2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]
+        let body = frame(.welcome(Self.offering([.zero, .delta])))[FrameHeader.size...]
+        // Version, committed epoch, older image, ceiling, used; the host; the encodings.
+        #expect(Array(body) == head + [1, 0, 0, 0, 0x73] + [5, 0, 0, 0])
+    }
+
+    /// An older primary gets the welcome that it knows, and then sends plain.
+    @Test func encodingsAreOfVersionTwo() throws {
+        let old = frame(.welcome(Self.offering(.all, version: 1)))
+        let new = frame(.welcome(Self.offering(.all)))
+        #expect(old.count == new.count - 4)
+        #expect(try decode(old).1 == .welcome(Self.offering([], version: 1)))
+        let newer = frame(.welcome(Self.offering(PageEncodings(rawValue: 0x8000_0003))))
+        #expect(try decode(newer).1 == .welcome(Self.offering([.zero, .unchanged])))
+    }
+
+    @Test func anEncodedFramesHeaderIsThatOfData() throws {
+        var bytes = [UInt8](repeating: 0, count: FrameHeader.size)
+        let header = FrameHeader(type: .encodedData, length: FrameHeader.dataLimit, session: 7, epoch: 3)
+        bytes.withUnsafeMutableBytes {
+            header.encode(into: $0, body: UnsafeRawBufferPointer(start: nil, count: 0))
+        }
+        #expect(bytes[4] == 13)
+        #expect(try bytes.withUnsafeBytes { try FrameHeader(decoding: $0) } == header)
+        bytes[24] ^= 1
+        #expect(throws: FrameError.badChecksum(.encodedData)) {
+            try bytes.withUnsafeBytes { try FrameHeader(decoding: $0) }
+        }
     }
 
     /// Random bodies under a right checksum: refused or understood, never a trap.

@@ -45,6 +45,8 @@ package struct Harvester: ~Copyable {
 
     /// What is staged.
     package var bytes: UnsafeRawBufferPointer { staging.bytes }
+    /// Where the PAGE_DATA records in it begin.
+    package var records: UnsafeBufferPointer<Int> { staging.records }
     /// Whether a sync round is on its way.
     package var isSyncing: Bool { sync != nil }
 

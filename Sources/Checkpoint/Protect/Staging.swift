@@ -13,6 +13,9 @@ package struct Staging: ~Copyable {
     private let stateCapacity: Int
     private let pfns: UnsafeMutableBufferPointer<UInt64>
     private let types: UnsafeMutableBufferPointer<PageType>
+    /// Where PAGE_DATA records begin in what is staged, as far as there is room for them.
+    private let starts: UnsafeMutableBufferPointer<Int>
+    private var startCount = 0
     /// Pages with content staged since `clear`.
     package private(set) var pages = 0
 
@@ -29,20 +32,33 @@ package struct Staging: ~Copyable {
         pfns = .allocate(capacity: Self.batch)
         types = .allocate(capacity: Self.batch)
         types.initialize(repeating: .normal)
+        // Whole batches, but for the last of the pages and that of the holes.
+        starts = .allocate(capacity: memory.count / Self.capacity(pages: Self.batch, stateCapacity: 0) + 4)
     }
 
     deinit {
         pfns.deallocate()
         types.deallocate()
+        starts.deallocate()
     }
 
     /// What was staged since `clear`.
     package var bytes: UnsafeRawBufferPointer { writer.written }
 
+    /// Where its PAGE_DATA records begin, ascending.
+    package var records: UnsafeBufferPointer<Int> { UnsafeBufferPointer(rebasing: starts[..<startCount]) }
+
+    private mutating func noteRecord() {
+        guard startCount < starts.count else { return }
+        starts[startCount] = writer.count
+        startCount += 1
+    }
+
     /// Begins anew.
     package mutating func clear() {
         writer.reset()
         pages = 0
+        startCount = 0
     }
 
     /// Whether `count` more pages fit.
@@ -73,6 +89,7 @@ package struct Staging: ~Copyable {
             into: contents
         )
         for index in 0..<count { batch[index] = PageEntry(pfn: batch[index], type: types[index]).encoded }
+        noteRecord()
         _ = writer.beginPageData(encoded: UnsafeBufferPointer(batch))
         return resume
     }
@@ -90,7 +107,10 @@ package struct Staging: ~Copyable {
             }
             pfn += 1
         }
-        if count > 0 { _ = writer.beginPageData(encoded: UnsafeBufferPointer(rebasing: pfns[..<count])) }
+        if count > 0 {
+            noteRecord()
+            _ = writer.beginPageData(encoded: UnsafeBufferPointer(rebasing: pfns[..<count]))
+        }
         return pfn
     }
 

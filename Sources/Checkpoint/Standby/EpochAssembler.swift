@@ -5,6 +5,7 @@ import XenStream
 package enum EpochError: Error, Equatable, Sendable, CustomStringConvertible {
     case stream(StreamError)
     case image(ImageError)
+    case encoding(EncodedFrameError)
     case wrongEpoch(got: UInt64, expected: UInt64)
     case wrongLength(got: UInt64, announced: UInt64)
     case wrongChecksum
@@ -17,6 +18,7 @@ package enum EpochError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .stream(let error): "malformed stream: \(error)"
         case .image(let error): "\(error)"
+        case .encoding(let error): "malformed data: \(error)"
         case .wrongEpoch(let got, let expected): "epoch \(got) where \(expected) was expected"
         case .wrongLength(let got, let announced): "an epoch of \(got) bytes, announced were \(announced)"
         case .wrongChecksum: "an epoch's checksum does not match: it was damaged on the way"
@@ -46,6 +48,9 @@ package struct EpochAssembler: ~Copyable {
     private var checksum: UInt32 = 0
     /// Where epoch 0's bytes land before they are read.
     private let scratch: UnsafeMutableRawBufferPointer
+    private var decoder = PageDecoder()
+    /// Where encoded frames land before they are decoded; made with the first.
+    private var encoded: UnsafeMutableRawBufferPointer?
 
     /// An assembler that begins at epoch 0 of a new image, or after the image's committed epoch.
     /// - Parameters:
@@ -61,7 +66,10 @@ package struct EpochAssembler: ~Copyable {
         if let committed = image.epoch { try rewind(after: committed) }
     }
 
-    deinit { scratch.deallocate() }
+    deinit {
+        scratch.deallocate()
+        encoded?.deallocate()
+    }
 
     private static func options(_ budgets: ReaderBudgets, _ image: StandbyImage) -> ReaderOptions {
         var budgets = budgets
@@ -95,6 +103,7 @@ package struct EpochAssembler: ~Copyable {
         self.epoch = epoch
         length = 0
         checksum = 0
+        decoder.restart()
         handler.begin(epoch)
     }
 
@@ -120,6 +129,38 @@ package struct EpochAssembler: ~Copyable {
             throw .stream(error)
         }
         if let failure = handler.failure { throw failure }
+    }
+
+    /// Memory for an encoded frame's body of `count` bytes, at most a data frame's.
+    package mutating func encodedSpace(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        let memory =
+            encoded
+            ?? UnsafeMutableRawBufferPointer.allocate(byteCount: Int(FrameHeader.dataLimit), alignment: 16)
+        encoded = memory
+        return UnsafeMutableRawBufferPointer(rebasing: memory[..<count])
+    }
+
+    /// Decodes the encoded frame of `count` bytes that was put into `encodedSpace(count)`, and takes what it stands for.
+    /// - Returns: that, valid until the next call.
+    package mutating func receivedEncoded(_ count: Int, epoch got: UInt64) throws(EpochError)
+        -> UnsafeRawBufferPointer
+    {
+        guard got == epoch else { throw .wrongEpoch(got: got, expected: epoch) }
+        let body = UnsafeRawBufferPointer(encodedSpace(count))
+        let plain = count >= 4 ? Int(body.loadLE(at: 0) as UInt32) : 0
+        guard plain > 0, plain <= Int(FrameHeader.dataLimit) else {
+            throw .encoding(EncodedFrameError("an encoded frame of \(plain) bytes of the stream"))
+        }
+        let target = try space(plain)
+        let image = image
+        do throws(EncodedFrameError) {
+            let items = UnsafeRawBufferPointer(rebasing: body[4...])
+            try decoder.decode(items, into: target) { image.reference($0) }
+        } catch {
+            throw .encoding(error)
+        }
+        try received(plain, epoch: got)
+        return UnsafeRawBufferPointer(target)
     }
 
     /// Checks that the epoch is whole: length, checksum, and exactly one checkpoint.

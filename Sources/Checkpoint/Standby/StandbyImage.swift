@@ -256,6 +256,15 @@ package final class StandbyImage: @unchecked Sendable {
         UnsafeRawBufferPointer(rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize])
     }
 
+    /// What an encoded page may be a difference from: the page as the last committed epoch left it, once that is applied.
+    /// Nil where the guest's memory is not kept here.
+    func reference(_ pfn: Int) -> UnsafeRawBufferPointer? {
+        isWarm || pfn >= layout.pageCount ? nil : page(pfn)
+    }
+
+    /// The encodings that a primary may send epochs for this image in.
+    package var encodings: PageEncodings { isWarm ? .selfContained : .all }
+
     private func mutablePage(_ pfn: Int) -> UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(rebasing: memory[pfn * guestPageSize..<(pfn + 1) * guestPageSize])
     }

@@ -5,8 +5,7 @@ package enum FrameType: UInt16, Sendable {
     case hello = 1
     case welcome = 2
     case refuse = 3
-    /// Bytes of the migration stream v2, in order. The only frame whose body the header's checksum leaves out: the
-    /// epoch's own covers it.
+    /// Bytes of the migration stream v2, in order. The header's checksum leaves its body out: the epoch's own covers it.
     case data = 4
     case epochEnd = 5
     case ack = 6
@@ -16,6 +15,12 @@ package enum FrameType: UInt16, Sendable {
     case plannedEndAnswer = 10
     case inquiry = 11
     case claim = 12
+    /// The same as `data`, encoded (`PageEncoder`): a u32 count of the stream's bytes, and items. The epoch's length and
+    /// checksum are those of what it decodes to.
+    case encodedData = 13
+
+    /// Whether it carries bytes of an epoch.
+    package var isData: Bool { self == .data || self == .encodedData }
 }
 
 /// Why bytes are not a frame, or not one that is allowed.
@@ -49,7 +54,7 @@ package enum FrameError: Error, Equatable, Sendable, CustomStringConvertible {
 /// The 32 bytes before each body, little endian:
 /// magic u32 | type u16 | zero u16 | body length u32 | CRC-32C u32 | session u64 | epoch u64.
 ///
-/// The checksum covers the header with its own field zero and, but for `data`, the body.
+/// The checksum covers the header with its own field zero and, but for data, the body.
 package struct FrameHeader: Equatable, Sendable {
     /// Bytes of an encoded header.
     package static let size = 32
@@ -97,9 +102,9 @@ package struct FrameHeader: Equatable, Sendable {
             session: bytes.loadLE(at: 16),
             epoch: bytes.loadLE(at: 24)
         )
-        let limit = type == .data ? Self.dataLimit : Self.controlLimit
+        let limit = type.isData ? Self.dataLimit : Self.controlLimit
         guard length <= limit else { throw .tooLong(type, length: length, limit: limit) }
-        if type == .data { try check(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0)) }
+        if type.isData { try check(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0)) }
     }
 
     /// Checks the checksum over header and body.

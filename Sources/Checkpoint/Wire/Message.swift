@@ -2,7 +2,9 @@
 /// picks the highest common one.
 package enum ProtocolVersion {
     package static let oldest: UInt16 = 1
-    package static let newest: UInt16 = 1
+    package static let newest: UInt16 = 2
+    /// The first with page encodings: a welcome names them.
+    package static let withEncodings: UInt16 = 2
 
     /// The version to speak with a peer that speaks `oldest ... newest`, nil if there is none.
     package static func common(oldest peerOldest: UInt16, newest peerNewest: UInt16) -> UInt16? {
@@ -94,6 +96,8 @@ package struct Welcome: Equatable, Sendable {
     package var memoryCeiling: UInt64
     package var memoryUsed: UInt64
     package var host: String
+    /// How pages may be sent besides as they are. From version 2 on.
+    package var encodings: PageEncodings = []
 
     package init(
         version: UInt16,
@@ -214,7 +218,7 @@ package struct Inquiry: Equatable, Sendable {
     }
 }
 
-/// Everything but `data` that two remusd say to each other.
+/// Everything but data that two remusd say to each other.
 package enum Message: Equatable, Sendable {
     case hello(Hello)
     case welcome(Welcome)

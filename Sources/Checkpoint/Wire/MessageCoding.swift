@@ -85,7 +85,7 @@ extension Message {
     package init(_ header: FrameHeader, body: UnsafeRawBufferPointer) throws(FrameError) {
         var fields = FieldReader(body, of: header.type)
         switch header.type {
-        case .data: throw .badBody(.data, "data is not a message")
+        case .data, .encodedData: throw .badBody(header.type, "data is not a message")
         case .hello: self = .hello(try Hello(&fields))
         case .welcome: self = .welcome(try Welcome(&fields))
         case .refuse: self = .refuse(try Refusal(&fields))
@@ -247,6 +247,7 @@ extension Welcome {
         fields.put(memoryCeiling)
         fields.put(memoryUsed)
         fields.put(host)
+        if version >= ProtocolVersion.withEncodings { fields.put(encodings.rawValue) }
         return fields.bytes
     }
 
@@ -263,6 +264,10 @@ extension Welcome {
             memoryUsed: try fields.take(),
             host: try fields.takeText(limit: 256)
         )
+        if version >= ProtocolVersion.withEncodings {
+            // What a newer standby takes besides is not used.
+            encodings = PageEncodings(rawValue: try fields.take()).intersection(.all)
+        }
     }
 }
 

@@ -44,6 +44,15 @@ extension ProtectEngine {
         }
     }
 
+    func storeAloneAfter() {
+        do {
+            try records.storeAloneAfter()
+        } catch {
+            // The longer time that stays there is the safe one; the next write of the record makes up for it.
+            log.warning("cannot note the new alone-after: \(error)")
+        }
+    }
+
     func storeOutdated(_ generation: UInt64) {
         do {
             try records.storeOutdated(by: generation)

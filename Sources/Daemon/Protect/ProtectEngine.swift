@@ -34,6 +34,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var tracker: HookTracker
     /// Of its `dataSent`, as the machine knows it.
     private var dataSent: UInt64 = 0
+    private let encoding: StreamEncoding
     private let stagingMemory: Mapping
     private var harvester: Harvester
     private var tee: StreamTee?
@@ -98,6 +99,7 @@ package final class ProtectEngine: @unchecked Sendable {
             count: Staging.capacity(pages: stagingPages, stateCapacity: state)
         )
         harvester = Harvester(guest: guest, memory: stagingMemory.bytes, stateCapacity: state)
+        encoding = StreamEncoding(options.encoding, pageCount: guest.description.pageCount, log: log)
         wakeUp = try EventFD()
         events.reserveCapacity(32)
         published = Mutex(
@@ -215,7 +217,13 @@ package final class ProtectEngine: @unchecked Sendable {
                         dispatch(.linkLost(.violation(text)))
                     } else if session == machine.session || session == 0 {
                         link.heard(at: now)
-                        if case .welcome(let welcome) = message { note(welcome) }
+                        if case .welcome(let welcome) = message {
+                            note(welcome)
+                            encoding.begin(on: connection, offered: welcome.encodings)
+                        }
+                        if case .refuse(let refusal) = message, refusal.reason == .violation {
+                            encoding.wasRefused()
+                        }
                         dispatch(.received(message))
                     } else {
                         dropConnection()
@@ -246,6 +254,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private func noteProgress() {
         guard let connection, connection.dataSent != dataSent else { return }
         dataSent = connection.dataSent
+        let (stream, wire) = encoding.sent(on: connection)
+        meter { $0.recordSent(stream: stream, wire: wire) }
         dispatch(.epochAdvanced)
     }
 
@@ -292,7 +302,10 @@ package final class ProtectEngine: @unchecked Sendable {
         case .startTracking: attempt { () throws(GuestError) in try harvester.startTracking() }
         case .stopTracking: guest.stopDirtyTracking()
         case .syncRound(let epoch, let whole):
-            if whole { tee?.restart(log) }
+            if whole {
+                tee?.restart(log)
+                encoding.restart()
+            }
             attempt { () throws(GuestError) in try harvester.beginSync(epoch: epoch, whole: whole) }
         case .requeueSentPages: harvester.requeueSentPages()
         case .suspend(let deadline): suspend(deadline)
@@ -310,12 +323,13 @@ package final class ProtectEngine: @unchecked Sendable {
         case .sendEpoch(let epoch):
             meter { $0.pagesSent += stagedPages }
             tee?.append(harvester.bytes, epoch: epoch, log)
-            connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true)
+            connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true, records: harvester.records)
         case .pauseGuest: standStill(true)
         case .unpauseGuest: standStill(false)
         case .release(let epoch):
             order(.release(epoch: epoch))
             harvester.committed()
+            encoding.commit()
             let (commit, latency) = (now - cutAt, now - (epoch == 0 ? cutAt : previousCut))
             meter { $0.recordCommit(commit, latency: latency) }
         case .absorb: order(.absorb)
@@ -389,15 +403,6 @@ package final class ProtectEngine: @unchecked Sendable {
         queue(.hello(hello))
     }
 
-    private func storeAloneAfter() {
-        do {
-            try records.storeAloneAfter()
-        } catch {
-            // The longer time that stays there is the safe one; the next write of the record makes up for it.
-            log.warning("cannot note the new alone-after: \(error)")
-        }
-    }
-
     // MARK: Pages
 
     /// Stages and hands over the next piece of a sync round; false if the round, or the connection, ended.
@@ -408,7 +413,8 @@ package final class ProtectEngine: @unchecked Sendable {
                 meter { $0.pagesSent += pages }
                 guard !harvester.bytes.isEmpty else { return true }
                 tee?.append(harvester.bytes, epoch: nil, log)
-                connection.send(harvester.bytes, epoch: epoch, endsEpoch: false)
+                let records = harvester.records
+                connection.send(harvester.bytes, epoch: epoch, endsEpoch: false, records: records)
                 return true
             case .done(let pages):
                 dispatch(.syncRoundSent(pages: pages))

@@ -16,6 +16,8 @@ package struct ProtectMeters: Sendable {
     package private(set) var lastPause: UInt64 = 0
     package var lastDirty = 0
     package var pagesSent = 0
+    /// Bytes of the stream that went to the standby, and what they were on the wire.
+    package private(set) var streamBytes: UInt64 = 0, wireBytes: UInt64 = 0
     package var epochs = 0
     package var abandoned = 0
 
@@ -29,6 +31,11 @@ package struct ProtectMeters: Sendable {
     package mutating func recordCommit(_ span: TimeSpan, latency: TimeSpan) {
         _ = commit.record(min(span.nanoseconds / 1000, Self.longest))
         _ = outputLatency.record(min(latency.nanoseconds / 1000, Self.longest))
+    }
+
+    package mutating func recordSent(stream: UInt64, wire: UInt64) {
+        streamBytes &+= stream
+        wireBytes &+= wire
     }
 
     package mutating func recordEpoch(pages: Int) {

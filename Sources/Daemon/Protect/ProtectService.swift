@@ -245,7 +245,9 @@ package final class ProtectService: Sendable {
         status.pages = .init(
             dirtyLast: UInt64(meters.lastDirty),
             sentTotal: UInt64(meters.pagesSent),
-            dirtyP50: meters.dirtyPages.totalCount > 0 ? meters.dirtyPages.valueAtPercentile(50) : nil
+            dirtyP50: meters.dirtyPages.totalCount > 0 ? meters.dirtyPages.valueAtPercentile(50) : nil,
+            streamBytes: meters.streamBytes,
+            wireBytes: meters.wireBytes
         )
         if meters.pause.totalCount > 0 {
             status.pause = .init(

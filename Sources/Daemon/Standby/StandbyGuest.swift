@@ -192,7 +192,9 @@ final class StandbyGuest: Sendable {
             let isLive = state.machine.liveConnection == connection
             let number = isLive ? state.machine.sessionNumber ?? 0 : 0
             // A peer that is gone is noticed by the connection's own thread.
-            try? state.connections[connection]?.send(message, session: number)
+            let stored = state.machine.isSyncing ? state.incoming : state.image
+            let whole = Self.complete(message, for: stored?.image)
+            try? state.connections[connection]?.send(whole, session: number)
         case .close(let connection):
             if event.connection == nil || event.connection == connection {
                 state.link.sees(state.connections[connection])
@@ -233,6 +235,13 @@ final class StandbyGuest: Sendable {
         case .activate: beginActivation()
         case .apply: break
         }
+    }
+
+    /// A welcome says how pages may come for the image that it begins or goes on with.
+    private static func complete(_ message: Message, for image: StandbyImage?) -> Message {
+        guard case .welcome(var welcome) = message else { return message }
+        welcome.encodings = image?.encodings ?? []
+        return .welcome(welcome)
     }
 
     /// Bytes of the epoch that is about to be sealed; written and read by the session's thread.

@@ -156,14 +156,12 @@ struct StandbySession {
             guard header.session == number else {
                 throw ConnectionError.frame(.badBody(header.type, "it belongs to another session"))
             }
-            if header.type == .data {
-                let count = Int(header.length)
+            if header.type.isData {
                 // After a planned end, what was on its way is not wanted any more.
                 guard isLive(guest) else { return }
-                try connection.read(into: assembler.space(count))
-                try assembler.received(count, epoch: header.epoch)
+                let bytes = try receive(header, into: &assembler)
                 if assembler.epoch == 0, let warm = stored.warm {
-                    try warm.take(UnsafeRawBufferPointer(assembler.space(count))) { keepAlive(guest) }
+                    try warm.take(bytes) { keepAlive(guest) }
                 }
                 _ = try guest.handle(.dataReceived(on: id))
                 continue
@@ -183,6 +181,22 @@ struct StandbySession {
             }
             assembler.limitMemory(service.memoryLimit(for: guest))
         }
+    }
+
+    /// Takes a data frame.
+    /// - Returns: its bytes of the stream, valid until the next.
+    private func receive(_ frame: FrameHeader, into assembler: inout EpochAssembler) throws
+        -> UnsafeRawBufferPointer
+    {
+        let count = Int(frame.length)
+        if frame.type == .encodedData {
+            try connection.read(into: assembler.encodedSpace(count))
+            return try assembler.receivedEncoded(count, epoch: frame.epoch)
+        }
+        let space = try assembler.space(count)
+        try connection.read(into: space)
+        try assembler.received(count, epoch: frame.epoch)
+        return UnsafeRawBufferPointer(space)
     }
 
     /// This thread is busy with what came: no silence, and the beats go on.

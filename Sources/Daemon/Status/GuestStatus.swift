@@ -78,17 +78,30 @@ package struct GuestStatus: Codable, Equatable, Sendable {
         package var sentTotal: UInt64
         /// Of an epoch, the median; absent before the first.
         package var dirtyP50: UInt64?
+        /// Bytes of the stream since protection began, and what they were on the wire, where pages may be encoded.
+        package var streamBytes: UInt64?
+        package var wireBytes: UInt64?
 
-        package init(dirtyLast: UInt64, sentTotal: UInt64, dirtyP50: UInt64? = nil) {
+        package init(
+            dirtyLast: UInt64,
+            sentTotal: UInt64,
+            dirtyP50: UInt64? = nil,
+            streamBytes: UInt64? = nil,
+            wireBytes: UInt64? = nil
+        ) {
             self.dirtyLast = dirtyLast
             self.sentTotal = sentTotal
             self.dirtyP50 = dirtyP50
+            self.streamBytes = streamBytes
+            self.wireBytes = wireBytes
         }
 
         package enum CodingKeys: String, CodingKey {
             case dirtyLast = "dirty_last"
             case sentTotal = "sent_total"
             case dirtyP50 = "dirty_p50"
+            case streamBytes = "stream_bytes"
+            case wireBytes = "wire_bytes"
         }
     }
 

@@ -80,9 +80,16 @@ enum StatusDetails {
     private static func pages(_ status: GuestStatus) -> String {
         join([
             status.pages.map { "\($0.dirtyLast) dirty in the last epoch, \($0.sentTotal) sent in all" } ?? "",
+            status.pages.map { saving($0) } ?? "",
             status.dirtyTracking.map { "found by \($0)" } ?? "",
             status.engine.map { "\($0) engine" } ?? "",
         ])
+    }
+
+    /// Only where something was saved.
+    private static func saving(_ pages: GuestStatus.Pages) -> String {
+        guard let stream = pages.streamBytes, let wire = pages.wireBytes, wire < stream else { return "" }
+        return "\(size(stream)) as \(size(wire))"
     }
 
     private static func sync(_ status: GuestStatus) -> String {

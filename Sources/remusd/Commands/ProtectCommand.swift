@@ -18,6 +18,7 @@ struct ProtectCommand: ParsableCommand {
             lets it go on, but a grant, or 'remusd continue'.
 
             REMUSD_ENGINE=native|libxenguest chooses the engine where --engine does not.
+            REMUSD_ENCODING=plain|delta chooses how pages are sent where --encoding does not.
             REMUSD_PLUG=zero-copy|copy chooses what is held of a Xen guest's packets: themselves, or copies.
             REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
 
@@ -138,6 +139,13 @@ struct ProtectCommand: ParsableCommand {
             """
     )
     var engine: EngineChoice?
+
+    @Option(
+        help: """
+            How pages go to a remusd: plain, or delta: what changed since they were sent last, or LZ4, which costs processor time and             memory as large as the guest's here, and saves most of the bytes (default: REMUSD_ENCODING, else delta, but plain             within one machine, where bytes cost less).
+            """
+    )
+    var encoding: EncodingChoice?
 
     @Option(
         help: ArgumentHelp(
@@ -374,6 +382,7 @@ struct ProtectCommand: ParsableCommand {
         options.tee = tee
         options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
+        options.encoding = try encoding ?? EncodingChoice.fromEnvironment()
         options.arbiter = makeArbiter(arbiter)
         options.ifGeneration = ifGeneration
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
