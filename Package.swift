@@ -27,6 +27,7 @@ let package = Package(
     products: [
         .executable(name: "remusd", targets: ["remusd"]),
         .executable(name: "remusd-sim", targets: ["remusd-sim"]),
+        .executable(name: "remusd-bench", targets: ["remusd-bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -79,6 +80,21 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        room(
+            "Benchmark",
+            [
+                "CKernels", "Checkpoint", "Daemon", "SystemSupport", "Transport", "XenStream",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .executableTarget(
+            name: "remusd-bench",
+            dependencies: [
+                "Benchmark", "Daemon", "SystemSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict
+        ),
         .executableTarget(
             name: "remusd-sim",
             dependencies: [
@@ -94,6 +110,7 @@ let package = Package(
         tests(of: "NetBuffer", ["Checkpoint", "SystemSupport"]),
         tests(of: "XenHost", ["CXen", "Checkpoint", "SystemSupport", "XenStream"]),
         tests(of: "Simulator"),
+        tests(of: "Benchmark", ["Checkpoint", "Daemon", "SystemSupport", "Transport", "XenStream"]),
         tests(of: "Transport", ["CTLS", "Checkpoint", "SystemSupport"]),
         tests(of: "Daemon", ["remusd", "CKernels", "Checkpoint", "SystemSupport", "Transport"]),
     ]

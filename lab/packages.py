@@ -1,4 +1,4 @@
-"""The Debian packages that the lab needs on the machine itself."""
+"""The Debian packages that the lab, and bench/ beside it, need on the machine itself."""
 
 import os
 import shutil
@@ -26,17 +26,17 @@ NEEDED = {
 FILES = {"/usr/include/stdio.h": "libc6-dev"}
 
 
-def need_packages():
-    """Installs what is missing, when root; says what it is otherwise."""
+def need_packages(commands=NEEDED, files=FILES, program="xenlab"):
+    """Installs the packages of the commands and files that are missing, when root; says what they are otherwise."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    missing = {package for command, package in NEEDED.items() if not shutil.which(command)}
-    missing |= {package for path, package in FILES.items() if not os.path.exists(path)}
+    missing = {package for command, package in commands.items() if not shutil.which(command)}
+    missing |= {package for path, package in files.items() if not os.path.exists(path)}
     if not missing:
         return
     names = sorted(missing)
     if os.getuid() != 0 or not shutil.which("apt-get"):
         raise LabError("needs the Debian packages %s; as root: apt-get install %s" % ((" ".join(names),) * 2))
-    print("xenlab: installing %s" % " ".join(names), file=sys.stderr)
+    print("%s: installing %s" % (program, " ".join(names)), file=sys.stderr)
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"] + names
     for command in (install, ["apt-get", "update", "-qq"], install):

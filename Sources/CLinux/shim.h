@@ -61,6 +61,20 @@ static inline int CLinux_ppoll(struct pollfd *entries, unsigned long count, cons
     return ppoll(entries, count, timeout, NULL);
 }
 
+// ---- cpu_set_t is made and read by macros.
+
+static inline int CLinux_pin(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    return sched_setaffinity(0, sizeof set, &set);
+}
+static inline int CLinux_may_run_on(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET(processor, &set);
+}
+
 // ---- prctl() is variadic.
 
 static inline int CLinux_prctl(int option, unsigned long argument) {

@@ -59,5 +59,8 @@ package final class Mapping: @unchecked Sendable {
         madvise(base, count, Int32(MADV_HUGEPAGE))
     }
 
+    /// Keeps the memory in pages of 4 KiB, as another domain's is (madvise(2)). Before it is touched.
+    package func avoidHugePages() { madvise(base, count, Int32(MADV_NOHUGEPAGE)) }
+
     deinit { munmap(base, count) }
 }

@@ -105,7 +105,7 @@ package final class StandbyImage: @unchecked Sendable {
     /// The committed epoch, nil before epoch 0 is whole.
     package var epoch: UInt64? { self[.sealed] == 0 ? nil : self[.sealed] - 1 }
     /// The epoch that memory and state hold; one less than `epoch` between seal and apply.
-    var appliedEpoch: UInt64? { epoch == nil || self[.applied] == 0 ? nil : self[.applied] - 1 }
+    package var appliedEpoch: UInt64? { epoch == nil || self[.applied] == 0 ? nil : self[.applied] - 1 }
     package var generation: UInt64 { self[.generation] }
     package var session: UInt64 { self[.session] }
     package var kind: GuestKind { GuestKind(rawValue: UInt32(truncatingIfNeeded: self[.kind])) ?? .hvm }

@@ -358,12 +358,7 @@ package final class ProtectEngine: @unchecked Sendable {
     private func connect() {
         link.tries()
         do throws(SystemError) {
-            if let peer = options.xlPeer {
-                connection = try peer.connect()
-            } else {
-                let address = try options.address.next()
-                connection = try PrimaryConnection(connectingTo: address, security: options.security)
-            }
+            connection = try options.makeConnection()
             connection?.limitKernel(aloneAfter: options.settings.aloneAfter)
         } catch {
             link.ended(error)

@@ -11,6 +11,8 @@ package struct ProtectOptions: Sendable {
     package var security = LinkSecurity.plaintext
     /// The other side is the xl of that host, which has no remusd.
     package var xlPeer: XlPeerOptions?
+    /// Makes the connection in place of `address`: over a socket that is no TCP.
+    package var connect: (@Sendable () throws(SystemError) -> PrimaryConnection)?
     package var settings = ProtectSettings()
     /// Most pages of one checkpoint that are copied at once; nil for all of the guest.
     package var stagingPages: Int?
@@ -41,4 +43,11 @@ package struct ProtectOptions: Sendable {
 
     /// What both sides compare.
     package var arbiterChoice: ArbiterChoice? { arbiter.map { ArbiterChoice($0) } }
+
+    /// Begins to connect to the other side.
+    func makeConnection() throws(SystemError) -> PrimaryConnection {
+        if let xlPeer { return try xlPeer.connect() }
+        if let connect { return try connect() }
+        return try PrimaryConnection(connectingTo: try address.next(), security: security)
+    }
 }

@@ -77,7 +77,7 @@ package final class StandbyService: Sendable {
     let refusals: RefusalLog
     let peers: PeerBook
     private let outlook = StandbyOutlook()
-    private let nextConnection = Atomic<UInt64>(1)
+    let nextConnection = Atomic<UInt64>(1)
     let log: Logger
 
     /// Adopts what a guardian kept of an earlier daemon, and listens.

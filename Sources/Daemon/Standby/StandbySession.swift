@@ -34,7 +34,8 @@ struct StandbySession {
         }
     }
 
-    private func run(_ deadline: UInt64) {
+    /// Serves the connection until it ends; a hello comes before `deadline`, or nothing does.
+    func run(_ deadline: UInt64) {
         connection.limitKernel(aloneAfter: ProtectSettings().aloneAfter)
         do {
             let opening = try receiveOpening(deadline)

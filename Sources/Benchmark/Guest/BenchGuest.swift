@@ -1,0 +1,207 @@
+import CKernels
+import Checkpoint
+import Glibc
+import SystemSupport
+import XenStream
+
+/// A guest that costs nothing: memory of this process, which suspends at once, has 8 KiB of state at hand and knows its
+/// dirty pages, as a bitmap that is ready. What is left of a checkpoint is the engine's.
+///
+/// It runs on the engine's thread, between the ack of one epoch and the suspend of the next.
+///
+/// Unchecked: but for `turns`, only the engine's thread touches it while the engine runs.
+final class BenchGuest: ProtectedGuest, @unchecked Sendable {
+    static let name = "bench"
+    /// Bytes of a small HVM guest's context.
+    static let stateSize = 8192
+
+    let description: GuestDescription
+    let turns = EpochTurns()
+    private let memory: Mapping
+    private let dirty: UnsafeMutableBufferPointer<UInt64>
+    private let populated: UnsafeMutableBufferPointer<UInt64>
+    private let state: UnsafeMutableRawBufferPointer
+    private let suspended: EventFD
+
+    private var writer = PageWriter(seed: 0)
+    private var order: EpochOrder?
+    private var samples: [EpochSample] = []
+    private var sample = EpochSample()
+    private var isCut = false
+    private var isSynced = false
+
+    /// A guest of `pages` pages, the first `filled` of which hold something.
+    init(pages: Int, filled: Int) throws {
+        description = GuestDescription(
+            name: Self.name,
+            uuid: .random(),
+            kind: .hvm,
+            pageCount: pages,
+            address: "",
+            config: Array("{\"c_info\":{\"type\":\"pvh\",\"name\":\"\(Self.name)\"},\"b_info\":{}}".utf8)
+        )
+        memory = try Mapping.anonymous(count: pages * guestPageSize)
+        memory.avoidHugePages()
+        let words = (pages + 63) / 64
+        dirty = .allocate(capacity: words)
+        dirty.initialize(repeating: 0)
+        populated = .allocate(capacity: words)
+        populated.initialize(repeating: 0)
+        state = .allocate(byteCount: Self.stateSize, alignment: 64)
+        state.initializeMemory(as: UInt8.self, repeating: 7)
+        suspended = try EventFD()
+        var filler = PageWriter(seed: 1)
+        filler.fill(contents, words: filled * PageWriter.wordsPerPage)
+        for pfn in Array(0..<filled) + [pages - 2, pages - 1] { populated[pfn >> 6] |= 1 << UInt64(pfn & 63) }
+    }
+
+    deinit {
+        dirty.deallocate()
+        populated.deallocate()
+        state.deallocate()
+    }
+
+    private var contents: UnsafeMutablePointer<UInt64> {
+        memory.base.assumingMemoryBound(to: UInt64.self)
+    }
+
+    // MARK: Epochs
+
+    /// The guest runs: writes its pages, and rests.
+    private func runEpoch(_ order: EpochOrder) {
+        guard let bits = dirty.baseAddress else { return }
+        writer.write(pages: order.pages, of: description.pageCount, in: contents, dirty: bits)
+        for index in dirty.indices { populated[index] |= dirty[index] }
+        if order.rest > 0 { usleep(order.rest) }
+    }
+
+    /// The epoch was acknowledged.
+    func acknowledged() {
+        sample.acknowledged = Clock.boot
+        guard let order else {
+            isSynced = true
+            return turns.synced()
+        }
+        if !isCut { return fail("an epoch was acknowledged that was never cut") }
+        isCut = false
+        samples.append(sample)
+        if samples.count < order.epochs { return runEpoch(order) }
+        self.order = nil
+        turns.played(samples)
+    }
+
+    func wasCut() {
+        sample.cut = Clock.boot
+        isCut = true
+    }
+
+    private func fail(_ trouble: String) { turns.failed(trouble) }
+
+    // MARK: What the engine asks
+
+    var eventDescriptor: Int32 { suspended.descriptor.raw }
+    func ended() -> GuestEnd? { nil }
+
+    func startDirtyTracking() { dirty.update(repeating: 0) }
+    func stopDirtyTracking() {}
+
+    func collectDirty(into bitmap: inout PageBitmap) {
+        bitmap.formUnion(words: UnsafeBufferPointer(dirty))
+        dirty.update(repeating: 0)
+    }
+
+    func collectPopulated(into bitmap: inout PageBitmap) {
+        bitmap.formUnion(words: UnsafeBufferPointer(populated))
+    }
+
+    func copyPages(
+        _ pfns: UnsafeBufferPointer<UInt64>,
+        types: UnsafeMutableBufferPointer<PageType>,
+        into target: UnsafeMutableRawPointer
+    ) -> Int {
+        for index in pfns.indices {
+            memcpy(
+                target + index * guestPageSize,
+                memory.base + Int(pfns[index]) * guestPageSize,
+                guestPageSize
+            )
+            types[index] = .normal
+        }
+        return pfns.count
+    }
+
+    func requestSuspend() throws(GuestError) {
+        if isSynced, order == nil {
+            guard let next = turns.nextOrder() else {
+                throw GuestError(guest: Self.name, reason: "the benchmark is over")
+            }
+            order = next
+            writer = PageWriter(seed: next.seed)
+            samples.removeAll()
+            samples.reserveCapacity(next.epochs)
+            runEpoch(next)
+        }
+        // There is an answer already.
+        suspended.signal()
+        sample.suspended = Clock.boot
+    }
+
+    func suspendOutcome() -> SuspendOutcome? { .suspended }
+    var suspendedSince: Instant? { Instant(nanoseconds: sample.suspended) }
+    func cancelSuspend() { suspended.drain() }
+
+    func resume() {
+        sample.resumed = Clock.boot
+        suspended.drain()
+        if order != nil, !isCut { fail("a checkpoint was abandoned") }
+    }
+
+    var stateCapacity: Int { Self.stateSize + 1024 }
+
+    func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
+
+    func writeState(into writer: inout StreamWriter) {
+        writer.appendTSCInfo(TSCInfo(khz: 1_000_000, nanoseconds: 1, incarnation: 1))
+        withUnsafeTemporaryAllocation(of: HVMParam.self, capacity: 2) { params in
+            let last = UInt64(description.pageCount - 1)
+            params.initializeElement(at: 0, to: HVMParam(index: HVMParam.storePFN, value: last))
+            params.initializeElement(at: 1, to: HVMParam(index: HVMParam.consolePFN, value: last - 1))
+            writer.appendHVMParams(UnsafeBufferPointer(params))
+        }
+        // No typecode of Xen's own (xen/include/public/arch-x86/hvm/save.h).
+        writer.appendHVMContext(typecode: 0xE2BE, payload: UnsafeRawBufferPointer(state))
+    }
+
+    // MARK: What its memory should be elsewhere
+
+    /// Of all pages that hold something. The guest waits for an order meanwhile.
+    var digest: MemoryDigest {
+        var digest = MemoryDigest()
+        for pfn in 0..<description.pageCount where populated[pfn >> 6] & (1 << UInt64(pfn & 63)) != 0 {
+            digest.add(
+                pfn,
+                UnsafeRawBufferPointer(start: memory.base + pfn * guestPageSize, count: guestPageSize)
+            )
+        }
+        return digest
+    }
+}
+
+/// A checksum over pages and their numbers, in ascending order: the same here and there where the memory is.
+package struct MemoryDigest: Equatable, Sendable, CustomStringConvertible {
+    package private(set) var pages = 0
+    package private(set) var checksum: UInt32 = 0
+
+    package init() {}
+
+    /// Adds a page's content.
+    package mutating func add(_ pfn: Int, _ content: UnsafeRawBufferPointer) {
+        pages += 1
+        withUnsafeBytes(of: UInt64(pfn).littleEndian) {
+            checksum = ckernels_crc32c(checksum, $0.baseAddress, $0.count)
+        }
+        checksum = ckernels_crc32c(checksum, content.baseAddress, content.count)
+    }
+
+    package var description: String { "\(pages) \(checksum)" }
+}

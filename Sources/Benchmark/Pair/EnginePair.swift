@@ -1,0 +1,75 @@
+import Checkpoint
+import Daemon
+import SystemSupport
+import Transport
+
+/// The product's own engine and the product's own standby, in two processes on two processors.
+final class EnginePair {
+    private let primary: EngineSide
+    private let standby: HelperProcess
+    private let directory: TemporaryDirectory
+
+    /// Starts both, and returns once the first epoch is committed.
+    /// - Parameters:
+    ///   - pages: of the guest, `filled` of which hold something.
+    ///   - interval: from suspend to suspend, at least.
+    init(_ link: LinkKind, pages: Int, filled: Int, interval: TimeSpan, _ placement: Placement) throws {
+        directory = try TemporaryDirectory()
+        let paths = Paths(runtime: directory.path, state: directory.path)
+        let security: LinkSecurity = try link == .tls ? Self.pairedWithItself(paths) : .plaintext
+        let sockets = try link == .unix ? UnixSocket.pairOfStreams() : nil
+        standby = try HelperProcess(
+            "the standby",
+            ChildProcess.ownPath,
+            [BenchRole.word, StandbyRole.word, "\(placement.standby)", link.rawValue, directory.path],
+            inherited: sockets.map { [HelperProcess.connection: $0.1] } ?? [:]
+        )
+        guard
+            let address = try standby.lines.hear("ready", seconds: 30).first.flatMap({
+                SocketAddress(String($0))
+            })
+        else { throw BenchError("the standby does not say where it is") }
+        primary = try EngineSide(
+            BenchGuest(pages: pages, filled: filled),
+            to: address,
+            over: sockets?.0,
+            security,
+            paths,
+            interval: interval,
+            processor: placement.primary
+        )
+    }
+
+    /// Plays some epochs.
+    func play(_ order: EpochOrder) throws -> [EpochSample] { try primary.play(order) }
+
+    /// Sees that the standby's image is the guest's memory. Between orders.
+    func checkImage() throws {
+        try standby.lines.say("digest")
+        let there = try standby.lines.hear("digest", seconds: 120).joined(separator: " ")
+        let here = primary.digest.description
+        guard here == there else {
+            throw BenchError("the standby's image is not the guest's memory: \(here) here, \(there) there")
+        }
+    }
+
+    /// Processor time that both processes have used, in microseconds.
+    func usage() throws -> (primary: UInt64, standby: UInt64) {
+        try standby.lines.say("usage")
+        let there = try standby.lines.hear("usage", seconds: 10).first.flatMap { UInt64($0) }
+        return (ProcessorTime.ofProcess, there ?? 0)
+    }
+
+    /// Ends both.
+    func end() {
+        primary.end()
+        standby.end()
+    }
+
+    /// TLS between a host and itself: it knows its own key.
+    private static func pairedWithItself(_ paths: Paths) throws -> LinkSecurity {
+        let key = try HostIdentity.load(paths)
+        try PeerBook(paths).remember(HostName(PrimaryIdentity.hostName), key.pin, limits: PairingLimits())
+        return try HostIdentity.security(paths)
+    }
+}

@@ -1,0 +1,100 @@
+import Checkpoint
+import Daemon
+import Glibc
+import Logging
+import Synchronization
+import SystemSupport
+import Transport
+
+/// The product's own engine, on a thread and a processor of its own, which protects a guest that costs nothing.
+final class EngineSide {
+    private let guest: BenchGuest
+    private let engine: ProtectEngine
+    private let thread: WorkerThread
+    private var hasEnded = false
+
+    /// Starts to protect, and returns once the first epoch is committed.
+    /// - Parameters:
+    ///   - socket: the connection; nil: it is made to `address`.
+    ///   - interval: from suspend to suspend, at least.
+    ///   - processor: nil: any.
+    init(
+        _ guest: BenchGuest,
+        to address: SocketAddress,
+        over socket: Descriptor?,
+        _ security: LinkSecurity = .plaintext,
+        _ paths: Paths,
+        interval: TimeSpan,
+        processor: Int?
+    ) throws {
+        self.guest = guest
+        var options = ProtectOptions(standby: address)
+        options.security = security
+        options.settings.interval = interval
+        // Whoever waits for a turn is not lost.
+        options.settings.aloneAfter = .seconds(3600)
+        options.settings.maxHold = .seconds(60)
+        options.settings.maxPause = .seconds(10)
+        if let socket { options.connect = Self.once(socket) }
+        let records = GenerationStore(
+            paths,
+            try GuestName(BenchGuest.name),
+            guest.description,
+            peer: address,
+            aloneAfter: options.settings.aloneAfter
+        )
+        let engine = try ProtectEngine(
+            guest: guest,
+            output: StampedOutput(of: guest),
+            options: options,
+            identity: PrimaryIdentity(guestPID: getpid()),
+            start: try records.begin(plugWasClosed: false),
+            records: records,
+            log: Logger(label: "protect")
+        )
+        self.engine = engine
+        thread = try WorkerThread("engine") {
+            do throws(SystemError) {
+                if let processor { try ProcessorPin.pin(to: processor) }
+            } catch {
+                return guest.turns.failed("\(error)")
+            }
+            let result = engine.run()
+            guest.turns.failed("protection has ended: \(result)")
+        }
+        do {
+            try guest.turns.waitForSync(seconds: 120)
+        } catch {
+            end()
+            throw error
+        }
+    }
+
+    deinit { end() }
+
+    /// A connection over a socket that is there, which there is one of.
+    private static func once(_ socket: Descriptor) -> @Sendable () throws(SystemError) -> PrimaryConnection {
+        let given = Mutex<Descriptor?>(socket)
+        return { () throws(SystemError) in
+            guard let socket = given.withLock({ $0.take() }) else {
+                throw SystemError("connect a second time", code: ENOTCONN)
+            }
+            return PrimaryConnection(over: socket)
+        }
+    }
+
+    /// Plays some epochs.
+    func play(_ order: EpochOrder) throws -> [EpochSample] { try guest.turns.play(order, seconds: 300) }
+
+    /// Of the guest's memory. Between orders.
+    var digest: MemoryDigest { guest.digest }
+
+    /// Ends protection. Once.
+    func end() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        guest.turns.end()
+        engine.requestUnprotect()
+        thread.join()
+    }
+}

@@ -1,0 +1,19 @@
+/// What a figure counts.
+package enum Unit: String, Codable, Sendable {
+    case microseconds = "us"
+    case pagesPerSecond = "pages/s"
+    case gigabytesPerSecond = "GB/s"
+    case checkpointsPerSecond = "checkpoints/s"
+    case percent = "%"
+    case bytesPerPage = "B/page"
+    case microsecondsPerPage = "us/page"
+    case count
+
+    /// Whether more of it is better: then a distribution's first percentile is its largest.
+    package var moreIsBetter: Bool {
+        switch self {
+        case .pagesPerSecond, .gigabytesPerSecond, .checkpointsPerSecond, .percent: true
+        case .microseconds, .bytesPerPage, .microsecondsPerPage, .count: false
+        }
+    }
+}
