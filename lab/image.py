@@ -39,7 +39,7 @@ MODULES = """
     bridge tun loop ifb dummy veth nbd drbd af_packet 8021q nf_tables br_netfilter tcp_bbr
     """.split()
 MODULE_FOLDERS = ("kernel/net/sched",)
-GUEST_PROGRAMS = ("beacon", "checker", "sequence", "shelld")
+GUEST_PROGRAMS = ("beacon", "checker", "clockloop", "sequence", "shelld")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 DISK_MIB = 1024
 UNUSED_SECONDS = 7 * 24 * 3600

@@ -170,8 +170,9 @@ def demo(words):
 
 
 def bench(words):
-    print("xenlab: there is no bench yet", file=sys.stderr)
-    return 69
+    import bench as benchmark
+
+    return benchmark.main(words)
 
 
 VERBS = {

@@ -1,0 +1,206 @@
+"""`scripts/xenlab bench`: how much of a guest's time its protection takes, seen from inside, beside xl remus. Everything on the same
+two emulated hosts, in turn: only the ratios say anything."""
+
+import json
+import re
+import sys
+import time
+
+import packages
+import plan
+from failure import LabError, UsageError
+from kit import Kit
+from laboratory import Lab
+
+LOADS = (0, 500, 4000)  # Pages that the guest writes to each 100 ms.
+INTERVAL_MS = 100
+XL_PORT = 9000
+BAR = 1.5
+# What the peer's own options are called in the table: to the other host, and to nowhere.
+PEERS = {"xl remus -Fnd": False, "xl remus -Fbnd": True}
+OURS = "remusd"
+
+
+def main(words):
+    options = {"--guest": [], "--load": [], "--seconds": ["60"], "--output": ["text"]}
+    while words:
+        word = words.pop(0)
+        if word not in options or not words:
+            raise UsageError("bench takes --guest NAME, --load PAGES, --seconds N and --output text|json, not %s" % word)
+        options[word].append(words.pop(0))
+    if not set(options["--guest"]) <= set(plan.GUESTS) or options["--output"][-1] not in ("text", "json"):
+        raise UsageError("bench takes the lab's guests, and --output text|json")
+    try:
+        seconds, loads = int(options["--seconds"][-1]), [int(load) for load in options["--load"]] or list(LOADS)
+    except ValueError:
+        raise UsageError("--seconds and --load are numbers") from None
+    import verbs
+
+    packages.need_packages()
+    lab, program = Lab(), verbs.program()
+    ours = not lab.is_up()
+    if ours:
+        lab.up(program)
+    else:
+        lab.put(program)
+    try:
+        cells = measure(Kit(lab, lambda text: None), options["--guest"] or ["pv1", "pvh1"], loads, seconds)
+    finally:
+        if ours:
+            lab.down()
+    rows = [row(cells, name, load) for name in options["--guest"] or ["pv1", "pvh1"] for load in loads]
+    print(json.dumps({"interval_ms": INTERVAL_MS, "seconds": seconds, "rows": rows}, indent=2) if options["--output"][-1] == "json" else table(rows))
+    return 0
+
+
+def measure(kit, names, loads, seconds):
+    """A cell for each guest, load and way of protection, one after the other: {(guest, load, way): Cell}."""
+    cells = {}
+    for name in names:
+        for load in loads:
+            for way in ["unprotected", OURS, *PEERS]:
+                try:
+                    cells[name, load, way] = cell(kit, name, load, way, seconds)
+                finally:
+                    kit.disturbed = True
+                    kit.tidy()
+                print("bench: %-5s %4d pages  %-15s %s" % (name, load, way, cells[name, load, way]), flush=True, file=sys.stderr)
+    return cells
+
+
+class Cell:
+    """What one guest lost in one cell."""
+
+    def __init__(self, gaps_ms, wall, checkpoints, freeze_ms, thaw_ms):
+        self.lost_ms = sum(gaps_ms)
+        self.longest_ms = max(gaps_ms, default=0.0)
+        self.wall, self.checkpoints = wall, checkpoints
+        self.freeze_ms, self.thaw_ms = freeze_ms, thaw_ms
+
+    @property
+    def rate(self):
+        return self.checkpoints / self.wall
+
+    def each(self, quiet_ms_per_second):
+        """Milliseconds lost for each checkpoint, without what an unprotected guest loses in the same time."""
+        return (self.lost_ms - quiet_ms_per_second * self.wall) / self.checkpoints if self.checkpoints else None
+
+    def __str__(self):
+        return "%5.1f %% available, %.2f checkpoints/s, lost %.0f ms, longest %.0f ms" % (
+            100 - self.lost_ms / self.wall / 10, self.rate, self.lost_ms, self.longest_ms)
+
+
+def cell(kit, name, load, way, seconds):
+    guest = kit.guest(name)
+    if way == OURS:
+        kit.standby(kit.beta)
+        kit.protect(name, kit.alpha, kit.beta, "--interval", "%dms" % INTERVAL_MS)
+        kit.wait_protected(name, kit.alpha, seconds=240)
+    elif way in PEERS:
+        under_xl(kit, name, to_nowhere=PEERS[way])
+    with kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 60) as stream:
+        stream.sendall(b"exec 2>&1; dmesg -c >/dev/null; clockloop %d; dmesg; exit\n" % load)
+        time.sleep(3)  # It measures its millisecond first.
+        before, start = committed(kit, name, way), time.monotonic()
+        time.sleep(seconds)
+        after, wall = committed(kit, name, way), time.monotonic() - start
+        stream.sendall(b"\n")
+        stream.settimeout(60)
+        text = b"".join(iter(lambda: stream.recv(65536), b"")).decode("utf-8", "replace")
+    total = re.search(r"^total (\d+)$", text, re.M)
+    if not total:
+        raise LabError("%s: its clock loop says: %s" % (name, text[-300:] or "nothing"))
+    tick_ms = (time.monotonic() - start) * 1000 / int(total.group(1))
+    gaps = [int(ticks) * tick_ms for ticks in re.findall(r"^gap (\d+)$", text, re.M)]
+    suspensions, freeze, thaw = suspended(text)
+    return Cell(gaps, wall, after - before if way == OURS else suspensions, freeze, thaw)
+
+
+def committed(kit, name, way):
+    return (kit.status(name, kit.alpha, "primary").get("epoch") or {}).get("committed") or 0 if way == OURS else 0
+
+
+def under_xl(kit, name, to_nowhere):
+    """The guest under xl remus, past its first whole checkpoint."""
+    kit.disturbed = True
+    command = "xl remus -Fnd -i %d -s '' %s 'socat - TCP:%s:%d'" % (INTERVAL_MS, name, plan.REPLICATION_ADDRESS["beta"], XL_PORT)
+    if to_nowhere:
+        command = "xl remus -Fbnd -i %d %s localhost" % (INTERVAL_MS, name)
+    else:
+        kit.start(kit.beta, "xl-receive", "socat TCP-LISTEN:%d,reuseaddr 'EXEC:xl migrate-receive -r -e'" % XL_PORT)
+    kit.start(kit.alpha, "xl-remus", command)
+    # It says nothing of its first checkpoint: the guest's kernel does of its first suspensions.
+    guest = kit.guest(name)
+    kit.lab.wait_for(lambda: guest.shell("dmesg", timeout=60).count("Freezing user space") >= 3, 300, "%s is checkpointed by xl" % name)
+
+
+def suspended(text):
+    """How often the guest's kernel says that it was suspended, and the median milliseconds that it took to freeze all that runs and to
+    let it go on (linux kernel/power/process.c, drivers/xen/manage.c)."""
+    freeze, thaw, began, asleep = [], [], None, None
+    for stamp, line in re.findall(r"^(?:<\d+>)?\[ *(\d+\.\d+)\] (.*)$", text, re.M):
+        at = float(stamp) * 1000
+        if line.startswith("Freezing user space"):
+            began = at
+        elif line.startswith("Freezing remaining"):
+            elapsed = re.search(r"elapsed (\d+\.\d+)", line)
+            asleep = at + (float(elapsed.group(1)) * 1000 if elapsed else 0)
+            if began is not None:
+                freeze.append(asleep - began)
+        elif line.startswith("Restarting tasks") and asleep is not None:
+            thaw.append(at - asleep)
+            began = asleep = None
+    return len(thaw), middle(freeze), middle(thaw)
+
+
+def middle(values):
+    return sorted(values)[len(values) // 2] if values else None
+
+
+def row(cells, name, load):
+    quiet = cells[name, load, "unprotected"]
+    rest = quiet.lost_ms / quiet.wall
+    ours, peer = cells[name, load, OURS], cells[name, load, "xl remus -Fnd"]
+    own, other = ours.each(rest), peer.each(rest)
+    counts = ours.rate >= peer.rate
+    ratio = other / own if own and other and own > 0 else None
+    return {
+        "guest": name,
+        "pages_per_100ms": load,
+        "ways": {way: describe(cells[name, load, way], rest) for way in ["unprotected", OURS, *PEERS]},
+        "ratio": ratio,
+        "counts": counts,
+        "met": None if not counts or ratio is None else ratio >= BAR,
+    }
+
+
+def describe(cell, rest):
+    return {
+        "checkpoints_per_second": cell.rate,
+        "lost_ms_per_checkpoint": cell.each(rest),
+        "available": 1 - cell.lost_ms / cell.wall / 1000,
+        "longest_ms": cell.longest_ms,
+        "freeze_ms": cell.freeze_ms,
+        "thaw_ms": cell.thaw_ms,
+    }
+
+
+def table(rows):
+    lines = ["| guest | pages / 100 ms | way | checkpoints / s | lost ms each | freeze | suspended | thaw | longest ms | available |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for each in rows:
+        for way, cell in each["ways"].items():
+            parts = [cell["freeze_ms"], None, cell["thaw_ms"]]
+            if None not in (cell["lost_ms_per_checkpoint"], parts[0], parts[2]):
+                parts[1] = max(0.0, cell["lost_ms_per_checkpoint"] - parts[0] - parts[2])
+            words = [each["guest"], "%d" % each["pages_per_100ms"], way, "%.2f" % cell["checkpoints_per_second"], number(cell["lost_ms_per_checkpoint"])]
+            words += [number(part) for part in parts] + ["%.0f" % cell["longest_ms"], "%.1f %%" % (100 * cell["available"])]
+            lines.append("| " + " | ".join(words) + " |")
+    lines.append("")
+    for each in rows:
+        verdict = {True: "met", False: "NOT MET", None: "does not count"}[each["met"]]
+        lines.append("%s, %d pages: xl remus -Fnd loses %s times as much (bar: %.1f): %s" % (each["guest"], each["pages_per_100ms"], number(each["ratio"]), BAR, verdict))
+    return "\n".join(lines)
+
+
+def number(value):
+    return "-" if value is None else "%.1f" % value
