@@ -158,7 +158,7 @@ import XenHost
     @Test func modulesAreFoundHoweverTheyAreThere() throws {
         try SmallFile.makeDirectories(directory.file("loaded/ifb"))
         try directory.write(
-            "kernel/net/sched/sch_ingress.ko\nkernel/net/sched/act-mirred.ko\n",
+            "kernel/net/sched/sch_ingress.ko\nkernel/net/sched/act-mirred.ko\nkernel/net/sched/act_gact.ko\n",
             to: "modules.builtin"
         )
         try directory.write("kernel/net/sched/sch_plug.ko.xz: kernel/a.ko\n", to: "modules.dep")

@@ -34,9 +34,8 @@ import Testing
     }
 
     @Test func aRedirectionOfEveryEthertype() throws {
-        let order = PlugOrder.redirect(interface: 3, device: 7, priority: 256)
         #expect(
-            hex(try order.request())
+            hex(try NetlinkRequest.redirect(from: 3, to: 7, priority: 256, manner: .asIs))
                 // RTM_NEWTFILTER, created; interface 3, handle 7, parent ffff:, priority 256, ETH_P_ALL
                 == "800000002c000506" + "0000000000000000"
                 + "00000000" + "03000000" + "07000000" + "0000ffff" + "00030001"
@@ -52,7 +51,8 @@ import Testing
 
     @Test func aRedirectionOfCopies() throws {
         let request = try NetlinkRequest.redirect(from: 3, to: 7, priority: 256, manner: .copied)
-        let plain = try NetlinkRequest.redirect(from: 3, to: 7, priority: 256)
+        #expect(hex(try PlugOrder.redirect(interface: 3, device: 7, priority: 256).request()) == hex(request))
+        let plain = try NetlinkRequest.redirect(from: 3, to: 7, priority: 256, manner: .asIs)
         let (copying, moving) = (hex(request), hex(plain))
         // TCA_MIRRED_PARMS: TC_ACT_PIPE instead of TC_ACT_STOLEN.
         let policy = "20000200" + "00000000" + "00000000"
