@@ -86,12 +86,6 @@ package final class PrimaryConnection {
     package var peerHost: String? { channel?.peerHost }
     /// `plaintext`, or protocol and cipher.
     package var transport: String? { isConnected ? channel?.transport : nil }
-    /// The other end is on this machine, as far as addresses say.
-    package var isLocal: Bool {
-        guard let own = try? TCP.localAddress(of: socket), let other = try? TCP.remoteAddress(of: socket)
-        else { return false }
-        return other.isLoopback || own.host == other.host
-    }
     private var hasOutput: Bool {
         controlStart < controlEnd || headerLeft > 0 || !body.isEmpty || !data.isEmpty
     }

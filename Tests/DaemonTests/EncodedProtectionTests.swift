@@ -31,8 +31,7 @@ import Transport
     }
 
     /// An engine that protects on a thread of its own.
-    private func protect(_ encoding: EncodingChoice?) throws -> (engine: ProtectEngine, thread: WorkerThread)
-    {
+    private func protect(_ encoding: EncodingChoice) throws -> (engine: ProtectEngine, thread: WorkerThread) {
         var options = ProtectOptions(standby: service.address)
         options.settings.interval = .milliseconds(5)
         options.settings.retry = .milliseconds(20)
@@ -90,11 +89,10 @@ import Transport
         #expect(meters.wireBytes > 0 && meters.wireBytes < meters.streamBytes / 2)
     }
 
-    /// Within one host pages go as they are, unless somebody wants it otherwise.
-    @Test(arguments: [nil, EncodingChoice.plain])
-    func withinOneHostItIsPlain(_ encoding: EncodingChoice?) throws {
+    /// Pages go as they are, unless somebody wants it otherwise.
+    @Test func plainIsPlain() throws {
         guest.write(epochs: 3)
-        let (engine, thread) = try protect(encoding)
+        let (engine, thread) = try protect(ProtectOptions(standby: service.address).encoding)
         defer {
             engine.requestUnprotect()
             thread.join()

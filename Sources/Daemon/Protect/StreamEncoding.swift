@@ -8,7 +8,7 @@ final class StreamEncoding {
     /// So often in a row, without a commit, the standby could not make an epoch of what was sent: the next connection is plain.
     private static let patience = 2
 
-    private let choice: EncodingChoice?
+    private let choice: EncodingChoice
     private let pageCount: Int
     private let log: Logger
     private var encoder: PageEncoder?
@@ -21,8 +21,7 @@ final class StreamEncoding {
     /// What this connection's counters said last.
     private var stream: UInt64 = 0, wire: UInt64 = 0
 
-    /// - Parameter choice: nil: encoded between hosts, plain within one.
-    init(_ choice: EncodingChoice?, pageCount: Int, log: Logger) {
+    init(_ choice: EncodingChoice, pageCount: Int, log: Logger) {
         self.choice = choice
         self.pageCount = pageCount
         self.log = log
@@ -33,7 +32,7 @@ final class StreamEncoding {
         guard connection.streamSent == 0, connection.isDrained else { return }
         (stream, wire) = (0, 0)
         // What is sent plain passes the shadow by, which is worth nothing afterwards.
-        guard wants(offered, connection) else { return forget() }
+        guard choice == .delta, !offered.isEmpty else { return forget() }
         guard refused < Self.patience else {
             log.warning("the standby cannot make an epoch of what is encoded: epochs are sent plain")
             return forget()
@@ -41,12 +40,6 @@ final class StreamEncoding {
         if encoder == nil || offered != self.offered { make(offered) }
         encoder?.shadow?.beginConnection()
         connection.encoder = encoder
-    }
-
-    private func wants(_ offered: PageEncodings, _ connection: PrimaryConnection) -> Bool {
-        // Within one host a copy costs less than an encoding.
-        let choice = choice ?? (connection.isLocal ? .plain : .delta)
-        return choice == .delta && !offered.isEmpty
     }
 
     private func forget() {

@@ -142,7 +142,8 @@ struct ProtectCommand: ParsableCommand {
 
     @Option(
         help: """
-            How pages go to a remusd: plain, or delta: what changed since they were sent last, or LZ4, which costs processor time and             memory as large as the guest's here, and saves most of the bytes (default: REMUSD_ENCODING, else delta, but plain             within one machine, where bytes cost less).
+            How pages go to a remusd: plain, or delta: what changed since they were sent last, or LZ4, which saves most of the bytes and costs processor \
+            time and memory as large as the guest's here (default: REMUSD_ENCODING, else plain).
             """
     )
     var encoding: EncodingChoice?
@@ -382,7 +383,7 @@ struct ProtectCommand: ParsableCommand {
         options.tee = tee
         options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
-        options.encoding = try encoding ?? EncodingChoice.fromEnvironment()
+        options.encoding = try encoding ?? EncodingChoice.fromEnvironment() ?? .plain
         options.arbiter = makeArbiter(arbiter)
         options.ifGeneration = ifGeneration
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
