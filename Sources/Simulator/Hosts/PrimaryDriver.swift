@@ -320,7 +320,8 @@ final class PrimaryDriver: Process {
     }
 
     private func ask(_ request: GrantRequest) {
-        if settings.standsStill, copy.plug.wasClosed, copy.runs, machine.link != .up {
+        // A plug that has yet to open holds output of nobody's image.
+        if settings.standsStill, machine.status.plugClosed, copy.runs, machine.link != .up {
             world.breaks("R1: \(host.name) asks for the guest while that may write to its disk")
         }
         // Asked again, it is durable still, whatever has become of later records.
