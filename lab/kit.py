@@ -171,3 +171,11 @@ class Kit:
                 )
             else:
                 self.say("%s is %s" % (host.name, host.state()))
+        for name in plan.GUESTS:
+            guest = Running(self.lab, name)
+            if any(host.state() == "on" and guest.state(host) for host in self.lab.hosts.values()):
+                self.say("%s itself says:" % name)
+                try:
+                    self.log(guest.shell("ps; free; netstat -tn; dmesg | grep -v -i -E 'freez|restarting|suspending|grant_table|OOM killer (dis|en)abled' | tail -n 25", timeout=40))
+                except (OSError, LabError) as error:
+                    self.say("nothing: %s" % error)
