@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 
 import cpio
 import image
@@ -25,16 +24,7 @@ def cached_guest(folder):
     if os.path.isdir(guest):
         return guest
     print("record: building the guest, once", file=sys.stderr)
-    aside = tempfile.mkdtemp(prefix="guest-new.", dir=folder)
-    try:
-        build(aside)
-        try:
-            os.rename(aside, guest)
-        except OSError:
-            if not os.path.isdir(guest):  # Somebody else was faster: theirs is as good.
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    image.make_aside(guest, build)
     return guest
 
 

@@ -11,50 +11,22 @@
 // "play PAGES EPOCHS SEED REST", REST in microseconds. It answers "ready" once the first checkpoint is acknowledged; to each
 // order a line "sample PAUSE COMMIT" an epoch, in nanoseconds from the suspend on, then "played". It ends with the socket.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <xencall.h>
 #include <xenctrl.h>
 #include <xenforeignmemory.h>
 #include <xenguest.h>
 
+#include "peer.h"
+
 #define UNUSED __attribute__((unused))
 
 enum { page_size = 4096, page_words = 512, words_written = 8, context_size = 8192, control = 3 };
-
-static void die(const char *what) {
-    fprintf(stderr, "libxenguest-peer: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_BOOTTIME, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static void pin(int processor) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) die("run on one processor");
-}
 
 // ---- The guest.
 
@@ -358,18 +330,7 @@ static void connect_pair(bool tcp, int ends[2]) {
     if (!tcp) {
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) die("make a pair of sockets");
     } else {
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t length = sizeof address;
-        int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-        if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 1) != 0
-            || getsockname(listener, (struct sockaddr *)&address, &length) != 0)
-            die("listen");
-        ends[0] = socket(AF_INET, SOCK_STREAM, 0);
-        if (ends[0] < 0 || connect(ends[0], (struct sockaddr *)&address, length) != 0) die("connect");
-        ends[1] = accept(listener, NULL, NULL);
-        if (ends[1] < 0) die("accept");
-        close(listener);
-        for (int i = 0; i < 2; i++) setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        connect_loopback(ends);
     }
     widen(ends[0], SO_SNDBUF, SO_SNDBUFFORCE);
     widen(ends[1], SO_RCVBUF, SO_RCVBUFFORCE);

@@ -27,10 +27,10 @@ def program():
     """The path of page-model, compiled once for each form of its source."""
     with open(SOURCE, "rb") as handle:
         key = hashlib.sha256(handle.read()).hexdigest()[:16]
-    path = os.path.join(record.cache(), "page-model-" + key)
+    path = os.path.join(image.cache(), "page-model-" + key)
     if not os.path.exists(path):
         packages.need_packages({"cc": "gcc"}, dict(packages.FILES, **{"/usr/include/lz4.h": "liblz4-dev"}), "model")
-        os.makedirs(record.cache(), exist_ok=True)
+        os.makedirs(image.cache(), exist_ok=True)
         aside = "%s.new.%d" % (path, os.getpid())
         image.run("cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", aside, SOURCE, "-llz4")
         os.rename(aside, path)

@@ -12,11 +12,9 @@ Exit: 0 done, 1 failed, 64 usage, 130 interrupted.
 """
 
 import fcntl
-import glob
 import hashlib
 import mmap
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -27,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lab"))
 
 import guest_image  # noqa: E402
+import image  # noqa: E402
 import packages  # noqa: E402
 import tracefile  # noqa: E402
 from failure import LabError, UsageError  # noqa: E402
@@ -38,7 +37,6 @@ WORKLOADS = ("idle", "web", "text", "build") + ROUNDS
 MEMORY_MIB = 256
 EPOCH_SECONDS = 0.2
 WARM_UP_EPOCHS = 10
-UNUSED_SECONDS = 7 * 24 * 3600
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
     "busybox": "busybox-static",
@@ -52,34 +50,27 @@ NEEDED = {
 INPUTS = ("record.py", "tracefile.py", "guest_image.py", "guest-init", "workload.c")
 
 
-def cache():
-    """Where everything is kept that is slow to make."""
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "remusd")
-
-
 def trace_folder():
     """The folder of the traces that these inputs give. Forgets others that nobody has used for a while."""
     digest = hashlib.sha256()
     for name in INPUTS:
         with open(os.path.join(HERE, name), "rb") as handle:
             digest.update(name.encode() + b"\0" + handle.read())
-    folder = os.path.join(cache(), "traces-" + digest.hexdigest()[:16])
+    folder = os.path.join(image.cache(), "traces-" + digest.hexdigest()[:16])
     os.makedirs(folder, exist_ok=True)
     os.utime(folder)
-    for other in glob.glob(os.path.join(cache(), "traces-*")):
-        if time.time() - os.path.getmtime(other) > UNUSED_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
+    image.forget_old("traces-*")
     return folder
 
 
 class Guest:
     """A guest with its workload, whose memory can be looked at. It runs when made."""
 
-    def __init__(self, workload, image, folder):
+    def __init__(self, workload, system, folder):
         self.in_rounds = workload in ROUNDS
         self.console = os.path.join(folder, "console")
         arguments = ["-accel", "tcg,thread=single", "-smp", "1"]
-        arguments += ["-kernel", image + "/vmlinux", "-initrd", image + "/initrd"]
+        arguments += ["-kernel", system + "/vmlinux", "-initrd", system + "/initrd"]
         arguments += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off workload=" + workload]
         arguments += ["-chardev", "file,id=console,path=" + self.console]
         arguments += ["-serial", "chardev:console", "-serial", "chardev:order"]
@@ -119,11 +110,11 @@ class Guest:
         self.memory.close()
 
 
-def record(workload, image, path):
+def record(workload, system, path):
     """Boots a guest and writes the trace of its workload to `path`, which appears when the trace is whole."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="remusd-record.") as folder:
-        guest = Guest(workload, image, folder)
+        guest = Guest(workload, system, folder)
         aside = "%s.new.%d" % (path, os.getpid())
         try:
             guest.expect("ready")
@@ -154,10 +145,10 @@ def traces(workloads, again=False):
         packages.need_packages(NEEDED, packages.FILES, "record")
         with open(os.path.join(folder, "lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # Two guests at once would take the processor from each other.
-            image = guest_image.cached_guest(folder)
+            system = guest_image.cached_guest(folder)
             for workload, path in zip(workloads, paths):
                 if again or not os.path.exists(path):
-                    record(workload, image, path)
+                    record(workload, system, path)
     return paths
 
 

@@ -4,59 +4,25 @@
 // Usage: tls-limit PRIMARY-CPU STANDBY-CPU, with a control socket as descriptor 3, which says "move BYTES TIMES REST", REST in
 // microseconds. It answers "ready" once, and to each order a line "sample TIME" for each of them, in nanoseconds.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "peer.h"
 
 enum { control = 3, piece = 256 << 10, window = 1 << 20 };
 
-static void die(const char *what) {
-    fprintf(stderr, "tls-limit: %s: %s\n", what, strerror(errno));
+static void die_of_tls(const char *what) {
     ERR_print_errors_fp(stderr);
-    exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_BOOTTIME, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static void pin(int processor) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) die("run on one processor");
+    die(what);
 }
 
 static void connect_pair(int ends[2]) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, room = 4 << 20;
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 1) != 0
-        || getsockname(listener, (struct sockaddr *)&address, &length) != 0)
-        die("listen");
-    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (ends[0] < 0 || connect(ends[0], (struct sockaddr *)&address, length) != 0) die("connect");
-    ends[1] = accept(listener, NULL, NULL);
-    if (ends[1] < 0) die("accept");
-    close(listener);
-    for (int i = 0; i < 2; i++) setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    int room = 4 << 20;
+    connect_loopback(ends);
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     setsockopt(ends[1], SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
 }
@@ -64,7 +30,7 @@ static void connect_pair(int ends[2]) {
 static void make_identity(SSL_CTX *context) {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     X509 *certificate = X509_new();
-    if (!key || !certificate) die("make a key");
+    if (!key || !certificate) die_of_tls("make a key");
     X509_set_version(certificate, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
@@ -72,18 +38,18 @@ static void make_identity(SSL_CTX *context) {
     X509_set_pubkey(certificate, key);
     if (!X509_sign(certificate, key, NULL) || SSL_CTX_use_certificate(context, certificate) != 1
         || SSL_CTX_use_PrivateKey(context, key) != 1)
-        die("make a certificate");
+        die_of_tls("make a certificate");
 }
 
 static SSL *begin(int socket, int accepting) {
     SSL_CTX *context = SSL_CTX_new(TLS_method());
     if (!context || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1
         || SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") != 1)
-        die("set up TLS");
+        die_of_tls("set up TLS");
     if (accepting) make_identity(context);
     SSL *connection = SSL_new(context);
-    if (!connection || SSL_set_fd(connection, socket) != 1) die("set up TLS");
-    if ((accepting ? SSL_accept(connection) : SSL_connect(connection)) != 1) die("shake hands");
+    if (!connection || SSL_set_fd(connection, socket) != 1) die_of_tls("set up TLS");
+    if ((accepting ? SSL_accept(connection) : SSL_connect(connection)) != 1) die_of_tls("shake hands");
     return connection;
 }
 
@@ -148,11 +114,11 @@ int main(int count, char **arguments) {
             for (uint64_t done = 0; done < order.bytes;) {
                 uint64_t left = order.bytes - done;
                 int put = SSL_write(connection, memory + done, (int)(left < piece ? left : piece));
-                if (put <= 0) die("send");
+                if (put <= 0) die_of_tls("send");
                 done += (uint64_t)put;
             }
             char answer;
-            if (SSL_read(connection, &answer, 1) != 1) die("hear the answer");
+            if (SSL_read(connection, &answer, 1) != 1) die_of_tls("hear the answer");
             fprintf(results, "sample %llu\n", (unsigned long long)(now() - began));
         }
         fflush(results);

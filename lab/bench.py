@@ -8,17 +8,19 @@ import time
 
 import packages
 import plan
+import xlremus
 from failure import LabError, UsageError
 from kit import Kit
 from laboratory import Lab
 
 LOADS = (0, 500, 4000)  # Pages that the guest writes to each 100 ms.
 INTERVAL_MS = 100
-XL_PORT = 9000
 BAR = 1.5
-# What the peer's own options are called in the table: to the other host, and to nowhere.
-PEERS = {"xl remus -Fnd": False, "xl remus -Fbnd": True}
-OURS = "remusd"
+# As the table calls them: the peer to the other host, which ours is compared with, and to nowhere.
+PEER = "xl remus -Fnd"
+PEERS = {PEER: xlremus.start, "xl remus -Fbnd": xlremus.start_to_nowhere}
+OURS, NOTHING = "remusd", "unprotected"
+WAYS = (NOTHING, OURS, *PEERS)
 
 
 def main(words):
@@ -28,7 +30,8 @@ def main(words):
         if word not in options or not words:
             raise UsageError("bench takes --guest NAME, --load PAGES, --seconds N and --output text|json, not %s" % word)
         options[word].append(words.pop(0))
-    if not set(options["--guest"]) <= set(plan.GUESTS) or options["--output"][-1] not in ("text", "json"):
+    names, output = options["--guest"] or ["pv1", "pvh1"], options["--output"][-1]
+    if not set(names) <= set(plan.GUESTS) or output not in ("text", "json"):
         raise UsageError("bench takes the lab's guests, and --output text|json")
     try:
         seconds, loads = int(options["--seconds"][-1]), [int(load) for load in options["--load"]] or list(LOADS)
@@ -37,19 +40,11 @@ def main(words):
     import verbs
 
     packages.need_packages()
-    lab, program = Lab(), verbs.program()
-    ours = not lab.is_up()
-    if ours:
-        lab.up(program)
-    else:
-        lab.put(program)
-    try:
-        cells = measure(Kit(lab, lambda text: None), options["--guest"] or ["pv1", "pvh1"], loads, seconds)
-    finally:
-        if ours:
-            lab.down()
-    rows = [row(cells, name, load) for name in options["--guest"] or ["pv1", "pvh1"] for load in loads]
-    print(json.dumps({"interval_ms": INTERVAL_MS, "seconds": seconds, "rows": rows}, indent=2) if options["--output"][-1] == "json" else table(rows))
+    with Lab().running(verbs.program()) as lab:
+        cells = measure(Kit(lab, lambda text: None), names, loads, seconds)
+    rows = [row(cells, name, load) for name in names for load in loads]
+    found = {"interval_ms": INTERVAL_MS, "seconds": seconds, "rows": rows}
+    print(json.dumps(found, indent=2) if output == "json" else table(rows))
     return 0
 
 
@@ -58,7 +53,7 @@ def measure(kit, names, loads, seconds):
     cells = {}
     for name in names:
         for load in loads:
-            for way in ["unprotected", OURS, *PEERS]:
+            for way in WAYS:
                 try:
                     cells[name, load, way] = cell(kit, name, load, way, seconds)
                 finally:
@@ -97,7 +92,9 @@ def cell(kit, name, load, way, seconds):
         kit.protect(name, kit.alpha, kit.beta, "--interval", "%dms" % INTERVAL_MS)
         kit.wait_protected(name, kit.alpha, seconds=240)
     elif way in PEERS:
-        under_xl(kit, name, to_nowhere=PEERS[way])
+        PEERS[way](kit, name, INTERVAL_MS)
+        # It says nothing of its first checkpoint: the guest's kernel does of its first suspensions.
+        kit.lab.wait_for(lambda: guest.shell("dmesg", timeout=60).count("Freezing user space") >= 3, 300, "%s is checkpointed by xl" % name)
     with kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 60) as stream:
         stream.sendall(b"exec 2>&1; dmesg -c >/dev/null; clockloop %d; dmesg; exit\n" % load)
         time.sleep(3)  # It measures its millisecond first.
@@ -118,20 +115,6 @@ def cell(kit, name, load, way, seconds):
 
 def committed(kit, name, way):
     return (kit.status(name, kit.alpha, "primary").get("epoch") or {}).get("committed") or 0 if way == OURS else 0
-
-
-def under_xl(kit, name, to_nowhere):
-    """The guest under xl remus, past its first whole checkpoint."""
-    kit.disturbed = True
-    command = "xl remus -Fnd -i %d -s '' %s 'socat - TCP:%s:%d'" % (INTERVAL_MS, name, plan.REPLICATION_ADDRESS["beta"], XL_PORT)
-    if to_nowhere:
-        command = "xl remus -Fbnd -i %d %s localhost" % (INTERVAL_MS, name)
-    else:
-        kit.start(kit.beta, "xl-receive", "socat TCP-LISTEN:%d,reuseaddr 'EXEC:xl migrate-receive -r -e'" % XL_PORT)
-    kit.start(kit.alpha, "xl-remus", command)
-    # It says nothing of its first checkpoint: the guest's kernel does of its first suspensions.
-    guest = kit.guest(name)
-    kit.lab.wait_for(lambda: guest.shell("dmesg", timeout=60).count("Freezing user space") >= 3, 300, "%s is checkpointed by xl" % name)
 
 
 def suspended(text):
@@ -158,16 +141,16 @@ def middle(values):
 
 
 def row(cells, name, load):
-    quiet = cells[name, load, "unprotected"]
+    quiet = cells[name, load, NOTHING]
     rest = quiet.lost_ms / quiet.wall
-    ours, peer = cells[name, load, OURS], cells[name, load, "xl remus -Fnd"]
+    ours, peer = cells[name, load, OURS], cells[name, load, PEER]
     own, other = ours.each(rest), peer.each(rest)
     counts = ours.rate >= peer.rate
     ratio = other / own if own and other and own > 0 else None
     return {
         "guest": name,
         "pages_per_100ms": load,
-        "ways": {way: describe(cells[name, load, way], rest) for way in ["unprotected", OURS, *PEERS]},
+        "ways": {way: describe(cells[name, load, way], rest) for way in WAYS},
         "ratio": ratio,
         "counts": counts,
         "met": None if not counts or ratio is None else ratio >= BAR,

@@ -23,17 +23,8 @@ def main(words):
     import verbs
 
     packages.need_packages()
-    lab, program = Lab(), verbs.program()
-    ours = not lab.is_up()
-    if ours:
-        lab.up(program)
-    else:
-        lab.put(program)
-    try:
+    with Lab().running(verbs.program()) as lab:
         show(Kit(lab, lambda text: None), name)
-    finally:
-        if ours:
-            lab.down()
     return 0
 
 

@@ -59,17 +59,28 @@ def inputs_key():
 
 def cached_image():
     """The folder of the image: vmm, vmlinux, initrd, disk, ssh_key. Builds it when it is not there."""
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "remusd")
-    folder = os.path.join(cache, "lab-" + inputs_key())
+    folder = os.path.join(cache(), "lab-" + inputs_key())
     if os.path.isdir(folder):
         os.utime(folder)
         return folder
-    os.makedirs(cache, exist_ok=True)
-    forget_old(cache)
+    os.makedirs(cache(), exist_ok=True)
+    forget_old("lab-*")
     print("xenlab: building the hosts' image, once", file=sys.stderr)
-    aside = tempfile.mkdtemp(prefix="lab-new.", dir=cache)
+    make_aside(folder, build)
+    return folder
+
+
+def cache():
+    """Where everything is kept that is slow to make."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "remusd")
+
+
+def make_aside(folder, make):
+    """Has a folder filled beside its place, and moves it there when it is whole."""
+    parent, name = os.path.split(folder)
+    aside = tempfile.mkdtemp(prefix=name.partition("-")[0] + "-new.", dir=parent)
     try:
-        build(aside)
+        make(aside)
         os.chmod(aside, 0o755)
         try:
             os.rename(aside, folder)
@@ -78,12 +89,11 @@ def cached_image():
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return folder
 
 
-def forget_old(cache):
-    """Removes images that nobody has used for a while, and what a build that was killed left behind."""
-    for path in glob.glob(os.path.join(cache, "lab-*")):
+def forget_old(pattern):
+    """Removes from the cache what nobody has used for a while, and what a build that was killed left behind."""
+    for path in glob.glob(os.path.join(cache(), pattern)):
         if time.time() - os.path.getmtime(path) > UNUSED_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """A whole lab: two hosts, the links between them, the files they need; in a directory that tells one lab from another."""
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import subprocess
@@ -40,6 +41,20 @@ class Lab:
     def need_up(self):
         if not self.is_up():
             raise LabError("there is no lab in %s; scripts/xenlab up makes one" % self.directory)
+
+    @contextlib.contextmanager
+    def running(self, program):
+        """Within it the lab is up, with this remusd; one that was up before stays so."""
+        ours = not self.is_up()
+        if ours:
+            self.up(program)
+        else:
+            self.put(program)
+        try:
+            yield self
+        finally:
+            if ours:
+                self.down()
 
     def image(self):
         with open(os.path.join(self.directory, "image")) as handle:

@@ -217,7 +217,8 @@ package struct SampleStream: Sendable {
     }
 }
 
-/// A small seeded generator, so that a failing sample can be made again.
+/// A small seeded generator, so that a failing sample can be made again (SplitMix64: Steele, Lea, Flood, "Fast splittable
+/// pseudorandom number generators", OOPSLA 2014).
 package struct SplitMix: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

@@ -2,6 +2,7 @@ import Checkpoint
 import Glibc
 import SystemSupport
 import Testing
+import XenStream
 
 @testable import Daemon
 
@@ -37,7 +38,7 @@ import Testing
     /// A connection that sent three keys and three increments of c0, of which two each were acknowledged.
     private func ledger(answers: [Int64] = [1, 2]) -> DemoLedger {
         var ledger = DemoLedger(connection: 0, seed: 7, keyLimit: 1000)
-        var random = DemoRandom(seed: 1)
+        var random = SplitMix(state: 1)
         var (sets, increments) = (0, 0)
         while sets < 3 || increments < 3 {
             let request = ledger.next(&random)

@@ -64,6 +64,12 @@ import Transport
         try #require((engine.snapshot.status.acked ?? 0) >= target)
     }
 
+    private func end(_ engine: ProtectEngine, _ thread: WorkerThread) {
+        engine.requestUnprotect()
+        thread.join()
+        service.stop()
+    }
+
     private var image: StandbyImage {
         get throws { try #require(service.guest(named: "web1")?.state.withLock { $0.image?.image }) }
     }
@@ -78,11 +84,7 @@ import Transport
     @Test func anImageOfDifferencesIsTheGuestsMemory() throws {
         guest.write(epochs: 20)
         let (engine, thread) = try protect(.delta)
-        defer {
-            engine.requestUnprotect()
-            thread.join()
-            service.stop()
-        }
+        defer { end(engine, thread) }
         try settle(engine)
         try expectEqual()
         let meters = engine.snapshot.meters
@@ -93,11 +95,7 @@ import Transport
     @Test func plainIsPlain() throws {
         guest.write(epochs: 3)
         let (engine, thread) = try protect(ProtectOptions(standby: service.address).encoding)
-        defer {
-            engine.requestUnprotect()
-            thread.join()
-            service.stop()
-        }
+        defer { end(engine, thread) }
         try settle(engine)
         try expectEqual()
         let meters = engine.snapshot.meters
@@ -109,11 +107,7 @@ import Transport
     @Test func anImageThatDiffersIsMendedAndTheSessionGoesOn() throws {
         guest.write(epochs: 3)
         let (engine, thread) = try protect(.delta)
-        defer {
-            engine.requestUnprotect()
-            thread.join()
-            service.stop()
-        }
+        defer { end(engine, thread) }
         try settle(engine)
         let session = engine.snapshot.status.session
         for round in 1...3 {

@@ -3,20 +3,16 @@ host loses power, and where xl remus is told to end. As far as it runs on Debian
 
 import time
 
-import plan
+import xlremus
 from runner import case
 
-PORT = 9000
 SILENCE = 60
 
 
 def under_xl_remus(kit, name):
     """A guest of alpha under xl remus, watched; xl's pid there. beta's xl has had a checkpoint by then."""
     guest = kit.guest(name)
-    kit.disturbed = True
-    kit.start(kit.beta, "xl-receive", "socat TCP-LISTEN:%d,reuseaddr 'EXEC:xl migrate-receive -r -e'" % PORT)
-    address = plan.REPLICATION_ADDRESS["beta"]
-    pid = kit.start(kit.alpha, "xl-remus", "xl remus -Fnd -i 500 -s '' %s 'socat - TCP:%s:%d'" % (name, address, PORT))
+    pid = xlremus.start(kit, name, interval_ms=500)
     kit.lab.wait_for(lambda: "%s--incoming" % name in kit.beta.run("xl list").stdout, 240, "%s--incoming on beta" % name)
     # Nothing says when the first checkpoint is whole. By then all of the memory has passed, at some 5 MB/s.
     time.sleep(max(90, guest.plan.memory_mib / 2))

@@ -1,3 +1,5 @@
+import XenStream
+
 /// What a guest of the benchmark writes: eight words in each of some pages, all of them drawn. The peer draws the same
 /// (bench/libxenguest-peer.c): the same seed dirties the same pages, with the same words.
 struct PageWriter {
@@ -5,20 +7,9 @@ struct PageWriter {
     /// Written of each page.
     static let words = 8
 
-    private var state: UInt64
+    private var random: SplitMix
 
-    init(seed: UInt64) { state = seed }
-
-    /// The next of a sequence of 2^64 (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-    /// OOPSLA 2014).
-    @inline(__always)
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    init(seed: UInt64) { random = SplitMix(state: seed) }
 
     /// Writes to `count` pages, each once, and sets their bits.
     /// - Parameters:
@@ -32,14 +23,14 @@ struct PageWriter {
     ) {
         var left = count
         while left > 0 {
-            let pfn = Int(next() % UInt64(pageCount))
+            let pfn = Int(random.next() % UInt64(pageCount))
             let bit: UInt64 = 1 << UInt64(pfn & 63)
             guard dirty[pfn >> 6] & bit == 0 else { continue }
             dirty[pfn >> 6] |= bit
             let page = memory + pfn * Self.wordsPerPage
             for _ in 0..<Self.words {
-                let word = Int(next() % UInt64(Self.wordsPerPage))
-                page[word] = next()
+                let word = Int(random.next() % UInt64(Self.wordsPerPage))
+                page[word] = random.next()
             }
             left -= 1
         }
@@ -47,6 +38,6 @@ struct PageWriter {
 
     /// Fills `words` words.
     mutating func fill(_ memory: UnsafeMutablePointer<UInt64>, words: Int) {
-        for index in 0..<words { memory[index] = next() }
+        for index in 0..<words { memory[index] = random.next() }
     }
 }

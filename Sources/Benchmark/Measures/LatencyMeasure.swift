@@ -6,7 +6,6 @@ struct LatencyMeasure: Measure {
 
     private static let intervals: [UInt64] = [10, 25, 50, 100]
     private static let pages = [256, 1024]
-    private static let guestPages = 1 << 18
     /// What the engine may add to the commit, microseconds.
     private static let allowance = 200.0
 
@@ -14,13 +13,7 @@ struct LatencyMeasure: Measure {
         var rows: [Row] = []
         for interval in Self.intervals {
             bench.say("an interval of \(interval) ms")
-            let pair = try EnginePair(
-                .unix,
-                pages: Self.guestPages,
-                filled: Self.guestPages / 4,
-                interval: .milliseconds(interval),
-                .here
-            )
+            let pair = try EnginePair(.unix, interval: .milliseconds(interval))
             defer { pair.end() }
             for pages in Self.pages {
                 let epochs = bench.epochs(interval <= 25 ? 200 : 100)

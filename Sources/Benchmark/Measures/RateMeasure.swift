@@ -4,7 +4,6 @@ import Checkpoint
 struct RateMeasure: Measure {
     let id = MeasureID.b8
 
-    private static let guestPages = 1 << 18
     private static let cases: [(pages: Int, least: Double)] = [(256, 1000), (1024, 300)]
 
     func rows(_ bench: Bench) throws -> [Row] {
@@ -13,13 +12,7 @@ struct RateMeasure: Measure {
 
     /// As fast as acks come; what the guest takes to write its pages is part of an epoch.
     private func rates(_ bench: Bench) throws -> [Row] {
-        let pair = try EnginePair(
-            .tcp,
-            pages: Self.guestPages,
-            filled: Self.guestPages / 4,
-            interval: .microseconds(1),
-            .here
-        )
+        let pair = try EnginePair(.tcp, interval: .microseconds(1))
         defer { pair.end() }
         var rows: [Row] = []
         for each in Self.cases {
@@ -50,13 +43,7 @@ struct RateMeasure: Measure {
     /// Of the time, how much the guest runs.
     private func share(_ bench: Bench) throws -> Row? {
         bench.say("1024 pages every 25 ms")
-        let pair = try EnginePair(
-            .tcp,
-            pages: Self.guestPages,
-            filled: Self.guestPages / 4,
-            interval: .milliseconds(25),
-            .here
-        )
+        let pair = try EnginePair(.tcp, interval: .milliseconds(25))
         defer { pair.end() }
         let samples = try pair.play(EpochOrder(pages: 1024, epochs: bench.epochs(200), seed: 51, rest: 0))
         try pair.checkImage()

@@ -11,9 +11,15 @@ final class EnginePair {
 
     /// Starts both, and returns once the first epoch is committed.
     /// - Parameters:
-    ///   - pages: of the guest, `filled` of which hold something.
+    ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
     ///   - interval: from suspend to suspend, at least.
-    init(_ link: LinkKind, pages: Int, filled: Int, interval: TimeSpan, _ placement: Placement) throws {
+    init(
+        _ link: LinkKind,
+        pages: Int = 1 << 18,
+        filled: Int = 1 << 16,
+        interval: TimeSpan,
+        _ placement: Placement = .here
+    ) throws {
         directory = try TemporaryDirectory()
         let paths = Paths(runtime: directory.path, state: directory.path)
         let security: LinkSecurity = try link == .tls ? Self.pairedWithItself(paths) : .plaintext
@@ -51,13 +57,6 @@ final class EnginePair {
         guard here == there else {
             throw BenchError("the standby's image is not the guest's memory: \(here) here, \(there) there")
         }
-    }
-
-    /// Processor time that both processes have used, in microseconds.
-    func usage() throws -> (primary: UInt64, standby: UInt64) {
-        try standby.lines.say("usage")
-        let there = try standby.lines.hear("usage", seconds: 10).first.flatMap { UInt64($0) }
-        return (ProcessorTime.ofProcess, there ?? 0)
     }
 
     /// Ends both.

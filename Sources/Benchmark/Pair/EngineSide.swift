@@ -22,7 +22,7 @@ final class EngineSide {
         _ guest: BenchGuest,
         to address: SocketAddress,
         over socket: Descriptor?,
-        _ security: LinkSecurity = .plaintext,
+        _ security: LinkSecurity,
         _ paths: Paths,
         interval: TimeSpan,
         processor: Int?

@@ -1,10 +1,8 @@
 import Glibc
 import SystemSupport
 
-/// Lines to and from a process that was started to help.
-///
-/// Unchecked: used by one thread.
-final class LineChannel: @unchecked Sendable {
+/// Lines to and from a process that was started to help. Used by one thread.
+final class LineChannel {
     private let socket: Descriptor
     /// Who is at the other end.
     private let name: String

@@ -21,7 +21,6 @@ enum StandbyRole {
             case "digest":
                 let digest = try host.digest()
                 try lines.say("digest \(digest)")
-            case "usage": try lines.say("usage \(ProcessorTime.ofProcess)")
             default: throw BenchError("the standby cannot '\(line)'")
             }
         }

@@ -32,6 +32,29 @@ package struct Audit: Sendable {
         return answer
     }
 
+    /// The same for what gives no answer, and may fail: that is what came of it then.
+    /// - Parameters:
+    ///   - failure: the outcome where it throws.
+    ///   - ended: what came of it where it does not.
+    func witness<Result>(
+        _ entry: AuditEntry,
+        _ log: Logger,
+        failure: String,
+        _ act: () throws -> Result,
+        ended: (Result) -> (outcome: String, message: String, generation: UInt64)
+    ) throws -> Result {
+        let entry = try begin(entry)
+        do {
+            let result = try act()
+            let end = ended(result)
+            self.end(entry, end.outcome, end.message, generation: end.generation, log)
+            return result
+        } catch {
+            end(entry, failure, "\(error)", generation: entry.generationBefore, log)
+            throw error
+        }
+    }
+
     /// Writes down, durably, what is about to be done by somebody's word.
     /// - Returns: the entry, for `end`.
     package func begin(_ entry: AuditEntry) throws(NotWritten) -> AuditEntry {

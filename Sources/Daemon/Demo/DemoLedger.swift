@@ -1,3 +1,5 @@
+import XenStream
+
 /// What one connection has sent, and what it was told: the outside's view, kept outside.
 struct DemoLedger: Sendable {
     /// A request on its way.
@@ -38,7 +40,7 @@ struct DemoLedger: Sendable {
 
     /// A key's only value: told apart from every other's, of many lengths.
     func value(_ n: Int) -> String {
-        var random = DemoRandom(seed: seed ^ UInt64(connection) << 40 ^ UInt64(n))
+        var random = SplitMix(state: seed ^ UInt64(connection) << 40 ^ UInt64(n))
         let first = random.next()
         var text = String(first, radix: 36)
         for _ in 0..<first % 8 { text += String(random.next(), radix: 36) }
@@ -46,7 +48,7 @@ struct DemoLedger: Sendable {
     }
 
     /// Chooses the next request and notes that it is sent.
-    mutating func next(_ random: inout DemoRandom) -> Request {
+    mutating func next(_ random: inout SplitMix) -> Request {
         if random.next() % 10 < 3 || sets.count >= keyLimit {
             let counter = Int(random.next() % UInt64(Self.counters))
             increments[counter] += 1

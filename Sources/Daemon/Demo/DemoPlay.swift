@@ -1,6 +1,7 @@
 import Checkpoint
 import Glibc
 import SystemSupport
+import XenStream
 
 /// One round: everything is started, written to, broken at a random moment, mended, and checked.
 final class DemoPlay {
@@ -8,7 +9,7 @@ final class DemoPlay {
     private let stage: DemoStage
     private let patience: DemoPatience
     private let say: (String) -> Void
-    private var random: DemoRandom
+    private var random: SplitMix
     private var round: DemoRound
     private var relay: LinkRelay?
     private var traffic: DemoTraffic?
@@ -26,7 +27,7 @@ final class DemoPlay {
         self.patience = patience
         self.say = say
         let seed = options.seed &+ UInt64(number - 1)
-        random = DemoRandom(seed: seed)
+        random = SplitMix(state: seed)
         round = DemoRound(round: number, seed: seed)
     }
 

@@ -2,6 +2,7 @@ import Checkpoint
 import Glibc
 import Synchronization
 import SystemSupport
+import XenStream
 
 /// The guest's clients: each writes on a connection and a thread of its own, and connects again wherever it is thrown
 /// out, as clients do.
@@ -69,7 +70,7 @@ final class DemoTraffic: Sendable {
 
     private func write(_ start: DemoLedger) -> DemoLedger {
         var ledger = start
-        var random = DemoRandom(seed: start.seed &+ UInt64(start.connection) &* 7919)
+        var random = SplitMix(state: start.seed &+ UInt64(start.connection) &* 7919)
         // Microseconds between two tries. They grow: on a slow host clients that hammer at a closed port would take the time
         // that the activation needs.
         var pause: UInt32 = 2000
@@ -95,7 +96,7 @@ final class DemoTraffic: Sendable {
         _ connection: DemoConnection,
         since connected: UInt64,
         _ ledger: inout DemoLedger,
-        _ random: inout DemoRandom
+        _ random: inout SplitMix
     ) throws(RESPError) {
         var due: [DemoLedger.Request] = []
         while true {

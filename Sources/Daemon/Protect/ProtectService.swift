@@ -91,18 +91,11 @@ package final class ProtectService: Sendable {
         _ begin: () throws -> PrimaryStart
     ) throws -> PrimaryStart {
         guard let vouched = options.ifGeneration else { return try begin() }
-        let audit = Audit(paths)
         var said = AuditEntry.Word()
         said.ifGeneration = vouched
-        let who = Speaker(.own)
-        let entry = try audit.begin(AuditEntry(.protect, guest, uuid: uuid.description, said: said, who: who))
-        do {
-            let start = try begin()
-            audit.end(entry, "begun", "a protection begins", generation: start.generation, log)
-            return start
-        } catch {
-            audit.end(entry, "failed", "\(error)", generation: nil, log)
-            throw error
+        let entry = AuditEntry(.protect, guest, uuid: uuid.description, said: said, who: Speaker(.own))
+        return try Audit(paths).witness(entry, log, failure: "failed", begin) {
+            ("begun", "a protection begins", $0.generation)
         }
     }
 

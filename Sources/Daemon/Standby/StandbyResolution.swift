@@ -43,15 +43,8 @@ extension StandbyGuest {
                 do throws(Audit.NotWritten) {
                     return try Audit(paths).witness(entry, log) {
                         log.critical("somebody gives this copy up", metadata: ["keep": "\(request.keep)"])
-                        do {
-                            try giveUp(facts, &state)
-                        } catch {
-                            return reply(.pending, "it cannot be written down: \(error)")
-                        }
-                        return reply(
-                            .done,
-                            "this copy is given up; the guest may be protected to this host again"
-                        )
+                        let (outcome, message) = giveUp(facts, &state)
+                        return reply(outcome, message)
                     }
                 } catch {
                     return reply(.tryAgain, "\(error)")
@@ -60,13 +53,19 @@ extension StandbyGuest {
         }
     }
 
-    private func giveUp(_ facts: StandbyFacts, _ state: inout State) throws {
+    private func giveUp(_ facts: StandbyFacts, _ state: inout State) -> (WordOutcome, String) {
         let given = StandbyFacts(state: .dropped, generation: facts.generation, arbiter: facts.arbiter)
-        try store(given, &state)
+        do {
+            try store(given, &state)
+        } catch {
+            return (.pending, "it cannot be written down: \(error)")
+        }
         state.machine.adopt(given, runsHere: false, imageConsumed: true)
-        guard let image = state.image else { return }
-        guardian.drop(name.description)
-        image.giveUp()
-        state.image = nil
+        if let image = state.image {
+            guardian.drop(name.description)
+            image.giveUp()
+            state.image = nil
+        }
+        return (.done, "this copy is given up; the guest may be protected to this host again")
     }
 }

@@ -32,18 +32,13 @@ extension GuestStart {
     ///   it is somebody's word.
     package func record(_ generation: UInt64, _ order: Order) throws {
         guard let said = order.word else { return try recordGrant(generation, order) }
-        let audit = Audit(paths)
-        let log = Logger(label: "start")
         var entry = AuditEntry(.start, name, uuid: uuid, said: said, who: Speaker(.own))
         entry.generationBefore = primary?.generation
         entry.generationAfter = generation
-        entry = try audit.begin(entry)
-        do {
+        try Audit(paths).witness(entry, Logger(label: "start"), failure: "not_granted") {
             try recordGrant(generation, order)
-            audit.end(entry, "may_start", "this host may start the guest", generation: generation, log)
-        } catch {
-            audit.end(entry, "not_granted", "\(error)", generation: primary?.generation, log)
-            throw error
+        } ended: { _ in
+            ("may_start", "this host may start the guest", generation)
         }
     }
 
