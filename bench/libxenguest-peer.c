@@ -199,11 +199,13 @@ int xencall1(UNUSED xencall_handle *handle, unsigned operation, uint64_t argumen
     return -1;
 }
 
-// ---- What it has to say goes to standard error where it is an error, and nowhere else.
+// ---- What it has to say goes to standard error where it is an error, and nowhere else. That it ends when told to is none.
+
+static bool ending;
 
 void xc_report(UNUSED xc_interface *xch, UNUSED xentoollog_logger *logger, xentoollog_level level, UNUSED int code,
                const char *format, ...) {
-    if (level < XTL_ERROR) return;
+    if (level < XTL_ERROR || ending) return;
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
@@ -211,6 +213,7 @@ void xc_report(UNUSED xc_interface *xch, UNUSED xentoollog_logger *logger, xento
     fputc('\n', stderr);
 }
 void xc_report_error(UNUSED xc_interface *xch, UNUSED int code, const char *format, ...) {
+    if (ending) return;
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
@@ -306,10 +309,14 @@ static int checkpoint(UNUSED void *data) {
     }
     fflush(results);
     unsigned long long seed;
-    if (fscanf(orders, " play %zu %zu %llu %u", &run.pages, &run.epochs, &seed, &run.rest) != 4 || run.epochs < 1) return 0;
+    if (fscanf(orders, " play %zu %zu %llu %u", &run.pages, &run.epochs, &seed, &run.rest) != 4 || run.epochs < 1
+        || run.pages > guest.pages) {
+        ending = true;
+        return 0;
+    }
     free(run.samples);
     run.samples = calloc(run.epochs, sizeof *run.samples);
-    if (!run.samples || run.pages > guest.pages) return 0;
+    if (!run.samples) die("make room for samples");
     run.done = 0;
     guest.random = seed;
     next_epoch();
