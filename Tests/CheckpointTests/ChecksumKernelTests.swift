@@ -34,9 +34,10 @@ import XenStream
 
     @Test func equalsItsTwinAtAnyLengthAndAlignment() {
         var random = SplitMix(state: 11)
-        let memory = (0..<700).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+        // Long enough for the parts that are taken three at a time, more than once.
+        let memory = (0..<20_000).map { _ in UInt8.random(in: .min ... .max, using: &random) }
         memory.withUnsafeBytes { memory in
-            for _ in 0..<300 {
+            for _ in 0..<100 {
                 let start = Int.random(in: 0..<64, using: &random)
                 let end = Int.random(in: start...memory.count, using: &random)
                 let bytes = UnsafeRawBufferPointer(rebasing: memory[start..<end])
@@ -49,10 +50,10 @@ import XenStream
         }
     }
 
-    @Test func goesOnWhereItStopped() {
-        let bytes = (0..<100).map { UInt8($0 * 7 & 0xFF) }
+    @Test(arguments: [100, 6144, 6145, 13_000]) func goesOnWhereItStopped(_ count: Int) {
+        let bytes = (0..<count).map { UInt8($0 * 7 & 0xFF) }
         let whole = ChecksumKernelTests.crc(bytes)
-        for cut in bytes.indices {
+        for cut in stride(from: 0, to: count, by: max(1, count / 100)) {
             let first = ChecksumKernelTests.crc(bytes[..<cut])
             #expect(ChecksumKernelTests.crc(bytes[cut...], from: first) == whole)
         }
