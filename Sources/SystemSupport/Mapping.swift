@@ -62,5 +62,18 @@ package final class Mapping: @unchecked Sendable {
     /// Keeps the memory in pages of 4 KiB, as another domain's is (madvise(2)). Before it is touched.
     package func avoidHugePages() { madvise(base, count, Int32(MADV_NOHUGEPAGE)) }
 
+    /// Asks for pages of 2 MiB where the kernel has them to give (madvise(2)): for memory that is gone through from its start.
+    /// Before it is touched.
+    package func preferHugePages() { madvise(base, count, Int32(MADV_HUGEPAGE)) }
+
+    /// Has bytes `range` of the mapping there before anybody writes to them; where the kernel cannot, they come when touched, as
+    /// ever.
+    package func populate(_ range: Range<Int>) {
+        let first = range.lowerBound / 4096 * 4096
+        let end = min(range.upperBound, count)
+        // MADV_POPULATE_WRITE (madvise(2), Linux 5.14).
+        if first < end { madvise(base + first, end - first, 23) }
+    }
+
     deinit { munmap(base, count) }
 }

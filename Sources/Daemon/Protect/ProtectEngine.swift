@@ -35,7 +35,7 @@ package final class ProtectEngine: @unchecked Sendable {
     /// Of its `dataSent`, as the machine knows it.
     private var dataSent: UInt64 = 0
     private let encoding: StreamEncoding
-    private let stagingMemory: Mapping
+    private let stagingMemory: StagingMemory
     private var harvester: Harvester
     private var tee: StreamTee?
     var unstored: UnstoredRecord?
@@ -95,8 +95,8 @@ package final class ProtectEngine: @unchecked Sendable {
         // One record's worth at least, for the rounds that go while the guest runs.
         let stagingPages = max(options.stagingPages ?? pages, Staging.batch)
         let state = guest.stateCapacity + guest.description.config.count + 4096
-        stagingMemory = try Mapping.anonymous(
-            count: Staging.capacity(pages: stagingPages, stateCapacity: state)
+        stagingMemory = try StagingMemory(
+            capacity: Staging.capacity(pages: stagingPages, stateCapacity: state)
         )
         harvester = Harvester(guest: guest, memory: stagingMemory.bytes, stateCapacity: state)
         encoding = StreamEncoding(options.encoding, pageCount: guest.description.pageCount, log: log)
@@ -330,6 +330,7 @@ package final class ProtectEngine: @unchecked Sendable {
             order(.release(epoch: epoch))
             harvester.committed()
             encoding.commit()
+            stagingMemory.prepare(after: harvester.bytes.count)
             let (commit, latency) = (now - cutAt, now - (epoch == 0 ? cutAt : previousCut))
             meter { $0.recordCommit(commit, latency: latency) }
         case .absorb: order(.absorb)

@@ -1,0 +1,30 @@
+import SystemSupport
+
+/// The memory that epochs are staged in: address space for the largest there can be, and memory for twice the largest there was,
+/// so that a pause seldom waits for the kernel to find some.
+///
+/// Used by one thread.
+final class StagingMemory {
+    /// What is there before the first epoch, in bytes.
+    private static let least = 8 << 20
+
+    private let mapping: Mapping
+    /// Bytes that are there.
+    private var ready = 0
+
+    init(capacity: Int) throws(SystemError) {
+        mapping = try Mapping.anonymous(count: capacity)
+        mapping.preferHugePages()
+        prepare(after: Self.least / 2)
+    }
+
+    var bytes: UnsafeMutableRawBufferPointer { mapping.bytes }
+
+    /// Makes room for an epoch twice as large as one of `length` bytes. Takes its time: outside of a pause.
+    func prepare(after length: Int) {
+        let wanted = min(2 * length, mapping.count)
+        guard wanted > ready else { return }
+        mapping.populate(ready..<wanted)
+        ready = wanted
+    }
+}
