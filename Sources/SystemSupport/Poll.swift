@@ -62,13 +62,29 @@ package enum Poll {
     }
 
     /// Waits until one of four is ready, at most `nanoseconds`.
-    package static func wait(_ entries: inout (Entry, Entry, Entry, Entry), nanoseconds: UInt64) {
+    /// - Parameter looking: nanoseconds of that in which it does not let go of the processor.
+    package static func wait(
+        _ entries: inout (Entry, Entry, Entry, Entry),
+        nanoseconds: UInt64,
+        lookingFirst looking: UInt64 = 0
+    ) {
+        if looking > 0 {
+            let end = Clock.monotonic + min(looking, nanoseconds)
+            while Clock.monotonic < end { if pollOnce(&entries, nanoseconds: 0) > 0 { return } }
+        }
+        _ = pollOnce(&entries, nanoseconds: nanoseconds)
+    }
+
+    private static func pollOnce(
+        _ entries: inout (Entry, Entry, Entry, Entry),
+        nanoseconds: UInt64
+    ) -> Int32 {
         var timeout = timespec(
             tv_sec: Int(nanoseconds / 1_000_000_000),
             tv_nsec: Int(nanoseconds % 1_000_000_000)
         )
-        withUnsafeMutableBytes(of: &entries) { bytes in
-            _ = CLinux_ppoll(bytes.assumingMemoryBound(to: pollfd.self).baseAddress, 4, &timeout)
+        return withUnsafeMutableBytes(of: &entries) { bytes in
+            CLinux_ppoll(bytes.assumingMemoryBound(to: pollfd.self).baseAddress, 4, &timeout)
         }
     }
 }

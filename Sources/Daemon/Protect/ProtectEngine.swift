@@ -182,7 +182,9 @@ package final class ProtectEngine: @unchecked Sendable {
             Poll.Entry(suspendDeadline == nil ? output.eventDescriptor : -1)
         )
         let isMore = connection?.mayHaveMore ?? false
-        Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds)
+        // An ack comes soon; being woken takes as long as sending a small epoch.
+        let looks: UInt64 = machine.work == .inFlight && connection?.isDrained ?? false ? 100_000 : 0
+        Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds, lookingFirst: looks)
         if entries.0.isReady { wakeUp.drain() }
         awaitSuspend()
         if isMore || entries.2.isReady { progress(readable: isMore || entries.2.isReadable) }
