@@ -54,11 +54,6 @@ package final class Mapping: @unchecked Sendable {
         madvise(base, count, MADV_DONTNEED)
     }
 
-    /// Asks for pages of 2 MiB, which random access finds sooner (madvise(2)). A wish.
-    package func preferHugePages() {
-        madvise(base, count, Int32(MADV_HUGEPAGE))
-    }
-
     /// Keeps the memory in pages of 4 KiB, as another domain's is (madvise(2)). Before it is touched.
     package func avoidHugePages() { madvise(base, count, Int32(MADV_NOHUGEPAGE)) }
 
