@@ -51,7 +51,7 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
         .systemLibrary(name: "CTLS", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        room("SystemSupport", ["CLinux"]),
+        room("SystemSupport", ["CKernels", "CLinux"]),
         room("XenStream"),
         room("Checkpoint", ["CKernels", "XenStream"]),
         room("Transport", ["CKernels", "CTLS", "Checkpoint", "SystemSupport"]),

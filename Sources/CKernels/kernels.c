@@ -97,3 +97,25 @@ bool ckernels_is_zero(const void *bytes, size_t length) {
     }
     return true;
 }
+
+typedef uint8_t chunk __attribute__((vector_size(16), aligned(1), may_alias));
+
+// Copies a page; of `next` the first lines are fetched meanwhile, after which the processor does so by itself.
+static inline void copy_page(uint8_t *target, const uint8_t *source, const uint8_t *next) {
+    enum { piece = 128, fetched = 1024 };
+    for (size_t at = 0; at < CKERNELS_PAGE; at += piece) {
+        if (at < fetched) {
+            __builtin_prefetch(next + at);
+            __builtin_prefetch(next + at + 64);
+        }
+        chunk bytes[8];
+        for (int i = 0; i < 8; i++) bytes[i] = *(const chunk *)(source + at + 16 * i);
+        for (int i = 0; i < 8; i++) *(chunk *)(target + at + 16 * i) = bytes[i];
+    }
+}
+
+void ckernels_copy_page(void *target, const void *source) { copy_page(target, source, source); }
+
+void ckernels_copy_pages(const void *const *sources, void *const *targets, size_t count, size_t ahead) {
+    for (size_t i = 0; i < count; i++) copy_page(targets[i], sources[i], sources[i + 1 < ahead ? i + 1 : i]);
+}

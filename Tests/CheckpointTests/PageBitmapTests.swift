@@ -41,7 +41,7 @@ import XenStream
         #expect(count == Set([0, pageCount - 1]).count - 1)
     }
 
-    @Test(arguments: [1, 63, 64, 65, 200, 4096]) func equalsASet(_ pageCount: Int) {
+    @Test(arguments: [1, 63, 64, 65, 200, 4096, 4097, 9000]) func equalsASet(_ pageCount: Int) {
         var random = SplitMix(state: UInt64(pageCount))
         var bitmap = PageBitmap(pageCount: pageCount), other = PageBitmap(pageCount: pageCount)
         var set: Set<Int> = [], otherSet: Set<Int> = []

@@ -22,6 +22,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     private let populated: UnsafeMutableBufferPointer<UInt64>
     private let state: UnsafeMutableRawBufferPointer
     private let suspended: EventFD
+    private let copier = PageCopier()
 
     private var writer = PageWriter(seed: 0)
     private var order: EpochOrder?
@@ -70,6 +71,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     /// The guest runs: writes its pages, and rests.
     private func runEpoch(_ order: EpochOrder) {
         guard let bits = dirty.baseAddress else { return }
+        dirty.update(repeating: 0)
         writer.write(pages: order.pages, of: description.pageCount, in: contents, dirty: bits)
         for index in dirty.indices { populated[index] |= dirty[index] }
         if order.rest > 0 { usleep(order.rest) }
@@ -105,9 +107,9 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     func startDirtyTracking() { dirty.update(repeating: 0) }
     func stopDirtyTracking() {}
 
+    /// The bitmap is ready: it is cleared when the guest runs again, as the peer's is.
     func collectDirty(into bitmap: inout PageBitmap) {
         bitmap.formUnion(words: UnsafeBufferPointer(dirty))
-        dirty.update(repeating: 0)
     }
 
     func collectPopulated(into bitmap: inout PageBitmap) {
@@ -120,13 +122,13 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         into target: UnsafeMutableRawPointer
     ) -> Int {
         for index in pfns.indices {
-            memcpy(
-                target + index * guestPageSize,
+            copier.add(
                 memory.base + Int(pfns[index]) * guestPageSize,
-                guestPageSize
+                to: target + index * guestPageSize
             )
             types[index] = .normal
         }
+        copier.finish()
         return pfns.count
     }
 

@@ -1,39 +1,69 @@
-/// A set of pfns as 64-bit words, bit 0 of word 0 first: the form of Xen's own log-dirty bitmap.
+/// A set of pfns as 64-bit words, bit 0 of word 0 first: the form of Xen's own log-dirty bitmap. Above the words is a second
+/// level, which knows those that may have bits: what is done to a set takes as long as there are pfns in it, not as the guest is large.
 ///
 /// Owns its words for its whole life: nothing here allocates after `init`.
 package struct PageBitmap: ~Copyable {
     /// Pages it can hold, pfns 0 ..< pageCount.
     package let pageCount: Int
     private let words: UnsafeMutableBufferPointer<UInt64>
+    /// Bit w & 63 of w >> 6 is set if word w is not 0, and may be set if it is.
+    private let used: UnsafeMutableBufferPointer<UInt64>
 
     /// An empty set of pfns below `pageCount`.
     package init(pageCount: Int) {
         self.pageCount = pageCount
-        words = .allocate(capacity: (pageCount + 63) / 64)
+        let count = (pageCount + 63) / 64
+        words = .allocate(capacity: count)
         words.initialize(repeating: 0)
+        used = .allocate(capacity: (count + 63) / 64)
+        used.initialize(repeating: 0)
     }
 
-    deinit { words.deallocate() }
+    deinit {
+        words.deallocate()
+        used.deallocate()
+    }
+
+    /// Adds bits to a word.
+    @inline(__always)
+    private func add(_ bits: UInt64, to index: Int) {
+        words[index] |= bits
+        used[index >> 6] |= 1 << UInt64(index & 63)
+    }
+
+    /// Calls `body` for each word that may have bits.
+    @inline(__always)
+    private func forEachUsed(_ body: (_ index: Int) -> Void) {
+        for group in used.indices {
+            var bits = used[group]
+            while bits != 0 {
+                body(group << 6 + bits.trailingZeroBitCount)
+                bits &= bits - 1
+            }
+        }
+    }
 
     /// Adds one pfn. `pfn` < `pageCount`.
     package mutating func insert(_ pfn: Int) {
         precondition(pfn >= 0 && pfn < pageCount)
-        words[pfn >> 6] |= 1 << UInt64(pfn & 63)
+        add(1 << UInt64(pfn & 63), to: pfn >> 6)
     }
 
     /// Adds the pfns of `range`.
     package mutating func insert(_ range: Range<Int>) {
         precondition(range.lowerBound >= 0 && range.upperBound <= pageCount)
-        var pfn = range.lowerBound
-        while pfn < range.upperBound {
-            if pfn & 63 == 0, range.upperBound - pfn >= 64 {
-                words[pfn >> 6] = .max
-                pfn += 64
-            } else {
-                words[pfn >> 6] |= 1 << UInt64(pfn & 63)
-                pfn += 1
-            }
+        guard !range.isEmpty else { return }
+        for index in range.lowerBound >> 6...(range.upperBound - 1) >> 6 {
+            add(Self.mask(of: index, range.lowerBound, range.upperBound), to: index)
         }
+    }
+
+    /// The bits of a word that stand for pfns in `start ..< end`; it has some.
+    private static func mask(of index: Int, _ start: Int, _ end: Int) -> UInt64 {
+        var mask = UInt64.max
+        if index == start >> 6 { mask &= .max << UInt64(start & 63) }
+        if index == (end - 1) >> 6 { mask &= .max >> UInt64(63 - (end - 1) & 63) }
+        return mask
     }
 
     /// Whether `pfn` is in the set.
@@ -42,12 +72,23 @@ package struct PageBitmap: ~Copyable {
     }
 
     /// Takes every pfn out.
-    package mutating func removeAll() { words.update(repeating: 0) }
+    package mutating func removeAll() {
+        forEachUsed { words[$0] = 0 }
+        used.update(repeating: 0)
+    }
 
     /// Adds every pfn of `other`, which has the same page count.
     package mutating func formUnion(_ other: borrowing PageBitmap) {
         precondition(other.pageCount == pageCount)
-        for index in words.indices { words[index] |= other.words[index] }
+        for group in used.indices {
+            var bits = other.used[group]
+            used[group] |= bits
+            while bits != 0 {
+                let index = group << 6 + bits.trailingZeroBitCount
+                words[index] |= other.words[index]
+                bits &= bits - 1
+            }
+        }
     }
 
     /// Adds the pfns of a bitmap in the same form; bits beyond the page count are not looked at.
@@ -56,14 +97,19 @@ package struct PageBitmap: ~Copyable {
     package mutating func formUnion(words other: UnsafeBufferPointer<UInt64>) -> Bool {
         precondition(other.count >= words.count)
         guard let last = words.indices.last else { return false }
-        let tail: UInt64 = pageCount & 63 == 0 ? .max : (1 << UInt64(pageCount & 63)) - 1
-        var any: UInt64 = 0
-        for index in 0..<last {
-            words[index] |= other[index]
-            any |= other[index]
+        var any = false
+        // Most are 0, and seen to be so by the cache line.
+        for start in stride(from: 0, to: last, by: 8) {
+            let end = min(start + 8, last)
+            var bits: UInt64 = 0
+            for index in start..<end { bits |= other[index] }
+            guard bits != 0 else { continue }
+            any = true
+            for index in start..<end where other[index] != 0 { add(other[index], to: index) }
         }
-        words[last] |= other[last] & tail
-        return any | other[last] & tail != 0
+        let tail = other[last] & (pageCount & 63 == 0 ? .max : (1 << UInt64(pageCount & 63)) - 1)
+        if tail != 0 { add(tail, to: last) }
+        return any || tail != 0
     }
 
     /// Takes one pfn out.
@@ -76,11 +122,9 @@ package struct PageBitmap: ~Copyable {
     package mutating func move(from other: inout PageBitmap, startingAt start: Int, below end: Int) {
         precondition(other.pageCount == pageCount && start >= 0 && end <= pageCount)
         guard start < end else { return }
-        for index in start >> 6...(end - 1) >> 6 {
-            var mask = UInt64.max
-            if index == start >> 6 { mask &= .max << UInt64(start & 63) }
-            if index == (end - 1) >> 6 { mask &= .max >> UInt64(63 - (end - 1) & 63) }
-            words[index] |= other.words[index] & mask
+        for index in start >> 6...(end - 1) >> 6 where other.words[index] != 0 {
+            let mask = Self.mask(of: index, start, end)
+            add(other.words[index] & mask, to: index)
             other.words[index] &= ~mask
         }
     }
@@ -88,7 +132,7 @@ package struct PageBitmap: ~Copyable {
     /// How many pfns are in the set.
     package var count: Int {
         var sum = 0
-        for word in words { sum += word.nonzeroBitCount }
+        forEachUsed { sum += words[$0].nonzeroBitCount }
         return sum
     }
 
@@ -98,21 +142,28 @@ package struct PageBitmap: ~Copyable {
         from start: Int,
         into output: UnsafeMutableBufferPointer<UInt64>
     ) -> (count: Int, resume: Int) {
-        var written = 0
-        var index = start >> 6
         guard start < pageCount else { return (0, pageCount) }
-        var word = words[index] & (.max << UInt64(start & 63))
+        var written = 0
+        let first = start >> 6
+        var bits = used[first >> 6] & (.max << UInt64(first & 63))
+        var group = first >> 6
         while true {
-            while word != 0 {
-                let pfn = index << 6 + word.trailingZeroBitCount
-                if written == output.count { return (written, pfn) }
-                output[written] = UInt64(pfn)
-                written += 1
-                word &= word - 1
+            while bits != 0 {
+                let index = group << 6 + bits.trailingZeroBitCount
+                var word = words[index]
+                if index == first { word &= .max << UInt64(start & 63) }
+                while word != 0 {
+                    let pfn = index << 6 + word.trailingZeroBitCount
+                    if written == output.count { return (written, pfn) }
+                    output[written] = UInt64(pfn)
+                    written += 1
+                    word &= word - 1
+                }
+                bits &= bits - 1
             }
-            index += 1
-            guard index < words.count else { return (written, pageCount) }
-            word = words[index]
+            group += 1
+            guard group < used.count else { return (written, pageCount) }
+            bits = used[group]
         }
     }
 }

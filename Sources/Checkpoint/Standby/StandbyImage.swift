@@ -277,7 +277,7 @@ package final class StandbyImage: @unchecked Sendable {
         if let content {
             let isNew = old & Self.holdsData == 0
             if !isNew || !ckernels_is_zero(content.baseAddress, content.count) {
-                if !isWarm { mutablePage(pfn).copyMemory(from: content) }
+                if !isWarm { ckernels_copy_page(mutablePage(pfn).baseAddress, content.baseAddress) }
                 flags |= Self.holdsData
                 if isNew { self[.populatedPages] += 1 }
             }

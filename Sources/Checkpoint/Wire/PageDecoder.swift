@@ -42,7 +42,7 @@ struct PageDecoder: ~Copyable {
             case .plain:
                 try require(number == 0, "a malformed page")
                 let bytes = try input.take(guestPageSize)
-                try page(&output).target.copyMemory(from: bytes)
+                ckernels_copy_page(try page(&output).target.baseAddress, bytes.baseAddress)
             case .zero:
                 for _ in 0...number {
                     try page(&output).target.initializeMemory(as: UInt8.self, repeating: 0)
@@ -85,7 +85,7 @@ struct PageDecoder: ~Copyable {
         guard let page, page.count == guestPageSize else {
             throw EncodedFrameError("a difference from a page that is not here")
         }
-        target.copyMemory(from: page)
+        ckernels_copy_page(target.baseAddress, page.baseAddress)
     }
 
     /// The next page of the image is likely wanted too.

@@ -170,7 +170,7 @@ package final class PageEncoder {
         let isReference = shadow.isReference(pfn)
         shadow.noteSent(pfn)
         guard isReference else {
-            old.copyMemory(from: content, byteCount: guestPageSize)
+            ckernels_copy_page(old, content)
             return encodeAlone(content)
         }
         encodeDifference(content, old)
@@ -198,7 +198,9 @@ package final class PageEncoder {
         if encodeLZ4(content, below: guestPageSize) { return }
         run = nil
         put(PageItem.plain.tag())
-        take(guestPageSize)
+        ckernels_copy_page(frame + filled, content)
+        filled += guestPageSize
+        position += guestPageSize
     }
 
     /// - Returns: whether it took less, with all that goes with it, than an item of `length` bytes and its tag.

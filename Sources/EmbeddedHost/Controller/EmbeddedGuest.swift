@@ -22,6 +22,7 @@ package final class EmbeddedGuest: ProtectedGuest {
     /// As of the last suspension; 128 bytes.
     private let registers: UnsafeMutableRawBufferPointer
     private var virtualTime: UInt64 = 0
+    private let copier = PageCopier()
 
     /// Takes control of a running guest.
     /// - Parameters:
@@ -101,9 +102,14 @@ package final class EmbeddedGuest: ProtectedGuest {
         for (index, pfn) in pfns.enumerated() {
             precondition(pfn < UInt64(description.pageCount), "pfn outside the guest")
             let target = contents + index * guestPageSize
-            memcpy(target, memory.base + Int(pfn) * guestPageSize, guestPageSize)
+            copier.add(memory.base + Int(pfn) * guestPageSize, to: target)
             types[index] = .normal
-            if !isSuspended { tracker.copied(Int(pfn), target) }
+        }
+        copier.finish()
+        if !isSuspended {
+            for (index, pfn) in pfns.enumerated() {
+                tracker.copied(Int(pfn), contents + index * guestPageSize)
+            }
         }
         return pfns.count
     }

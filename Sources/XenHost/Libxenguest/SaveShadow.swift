@@ -91,7 +91,10 @@ final class SaveShadow: StreamHandler {
             output[index] = type
             received.remove(Int(pfn))
             guard type.carriesData else { continue }
-            memcpy(contents + count * guestPageSize, memory.base + Int(pfn) * guestPageSize, guestPageSize)
+            PageCopier.copy(
+                memory.base + Int(pfn) * guestPageSize,
+                to: contents + count * guestPageSize
+            )
             count += 1
         }
         return count
@@ -123,7 +126,7 @@ final class SaveShadow: StreamHandler {
         // A hole that stays one is no news: a PVH guest has gigabytes of them below its special pages.
         if entry.type == .absent, wasHole { return }
         if let source = content?.baseAddress {
-            memcpy(memory.base + pfn * guestPageSize, source, guestPageSize)
+            PageCopier.copy(source, to: memory.base + pfn * guestPageSize)
             if isInPause { pagesInPause += 1 }
         }
         received.insert(pfn)

@@ -22,6 +22,7 @@ final class HVMPages: GuestPages {
     private var presentInSection: [Int]
     private var presentCount = 0
     private var sliceNext = 0
+    private let copier = PageCopier()
 
     init(_ hypervisor: Hypervisor, domain: UInt32, pageCount: Int) throws(GuestError) {
         self.pageCount = pageCount
@@ -103,11 +104,15 @@ final class HVMPages: GuestPages {
         later: inout PageBitmap
     ) throws(GuestError) -> Int {
         var copied = 0
+        copier.clear()
         for (index, pfn) in pfns.enumerated() {
             let pfn = Int(pfn)
             // What has RAM is known, and asked anew whenever the domain's page count changes. What has none is rarely
             // written to.
-            if !present.contains(pfn) { note(pfn, try hasRAM(pfn)) }
+            if !present.contains(pfn), try hasRAM(pfn) {
+                copier.finish()
+                note(pfn, true)
+            }
             types[index] = present.contains(pfn) ? .normal : .absent
             guard types[index].carriesData else { continue }
             guard let page = try page(pfn) else {
@@ -118,9 +123,10 @@ final class HVMPages: GuestPages {
                 later.insert(pfn)
                 continue
             }
-            memcpy(contents + copied * guestPageSize, page, guestPageSize)
+            copier.add(page, to: contents + copied * guestPageSize)
             copied += 1
         }
+        copier.finish()
         return copied
     }
 
@@ -133,6 +139,8 @@ final class HVMPages: GuestPages {
     /// The page, tried twice: it may have come since its chunk was mapped.
     private func page(_ pfn: Int) throws(GuestError) -> UnsafeRawPointer? {
         if let page = try window.page(pfn, { UInt64($0) }) { return page }
+        // What is to be copied may be in the chunk that goes.
+        copier.finish()
         window.drop(pfn)
         return try window.page(pfn) { UInt64($0) }
     }

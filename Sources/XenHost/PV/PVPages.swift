@@ -1,6 +1,7 @@
 import CXen
 import Checkpoint
 import Glibc
+import SystemSupport
 import XenStream
 
 /// The pages of a PV guest: addressed by machine frame, found through the guest's own table.
@@ -17,6 +18,7 @@ final class PVPages: GuestPages {
     private let frameTypes: FrameTypes
     private let normalizer: PageTableNormalizer
     private var sliceNext = 0
+    private let copier = PageCopier()
     /// The table must be compared whole at the next checkpoint.
     private var isStale = true
 
@@ -113,6 +115,7 @@ final class PVPages: GuestPages {
         for (index, pfn) in pfns.enumerated() { frameTypes.entries[index] = frames.frame(Int(pfn)) }
         try frameTypes.ask(pfns.count)
         var copied = 0
+        copier.clear()
         for (index, pfn) in pfns.enumerated() {
             let pfn = Int(pfn)
             guard frames.frame(pfn) != PVFrames.none else {
@@ -133,6 +136,7 @@ final class PVPages: GuestPages {
                 copied += 1
             }
         }
+        copier.finish()
         return copied
     }
 
@@ -144,12 +148,14 @@ final class PVPages: GuestPages {
     ) throws(GuestError) -> String? {
         var found = try window.page(pfn, frames.frame)
         if found == nil {
+            // What is to be copied may be in the chunk that goes.
+            copier.finish()
             window.drop(pfn)
             found = try window.page(pfn, frames.frame)
         }
         guard let page = found else { return "it was written, and cannot be mapped" }
         guard let level = type.tableLevel else {
-            memcpy(target, page, guestPageSize)
+            copier.add(page, to: target)
             return nil
         }
         switch normalizer.normalize(page, level: level, into: target, frames) {

@@ -1,0 +1,155 @@
+import CKernels
+import Glibc
+import Synchronization
+
+/// Copies pages on two processors where there are two: on the caller's, and on that of a thread which sleeps until there is
+/// something to do. Copying is most of a pause, and most of copying is waiting for memory, which two do at the same time.
+///
+/// Belongs to one thread. Allocates nothing after `init`.
+package final class PageCopier {
+    /// The most copies between two calls of `finish`.
+    package static let capacity = 1024
+    /// So few are copied before the helper would be awake.
+    private static let alone = 64
+
+    private let job = CopyJob(capacity: PageCopier.capacity)
+    private let helper: WorkerThread?
+    private var count = 0
+
+    /// - Parameter helped: whether there is a second thread; nil: if the process has a second processor.
+    package init(helped: Bool? = nil) {
+        let job = job
+        // Without a helper, the work is done all the same.
+        helper =
+            helped ?? (ProcessorPin.allowed.count > 1)
+            ? try? WorkerThread("copy") { job.help() } : nil
+    }
+
+    deinit {
+        job.end()
+        helper?.join()
+    }
+
+    /// Copies one page of 4096 bytes, now.
+    package static func copy(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
+        ckernels_copy_page(target, source)
+    }
+
+    /// Has a page of 4096 bytes copied by the next `finish` at the latest. Both stay where they are until then.
+    package func add(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
+        precondition(count < Self.capacity, "more pages than there is room for")
+        job.sources[count] = source
+        job.targets[count] = target
+        count += 1
+        if count > Self.alone, helper != nil { job.wake() }
+    }
+
+    /// Drops what was added since the last `finish`.
+    package func clear() { count = 0 }
+
+    /// Copies what was added.
+    package func finish() {
+        guard count > 0 else { return }
+        job.copy(count, alone: helper == nil || count <= Self.alone)
+        count = 0
+    }
+}
+
+/// What is to be copied, and how far it has come. Both threads take shares of it until none is left.
+///
+/// Unchecked: `sources` and `targets` are written by the owner only while no share of them is out, which `ticket` and `copied`
+/// order.
+private final class CopyJob: @unchecked Sendable {
+    /// Pages that are taken at once.
+    private static let share = 32
+    /// How long the helper looks out for the next job before it sleeps, in nanoseconds: jobs of one pause come without a break, and
+    /// then the processor is somebody else's.
+    private static let lookout: UInt64 = 30_000
+
+    let sources: UnsafeMutablePointer<UnsafeRawPointer?>
+    let targets: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    /// The job's number (32 bits), its pages (16), and the first that nobody has taken (16): taken in one step, so that nobody
+    /// takes from a job that is not the running one.
+    private let ticket = Atomic<UInt64>(0)
+    /// Pages of the running job that are copied.
+    private let copied = Atomic<Int>(0)
+    private let isAsleep = Atomic<Bool>(false)
+    private let isOver = Atomic<Bool>(false)
+    private let wakeUp = try? EventFD()
+    private var number: UInt64 = 0
+
+    init(capacity: Int) {
+        sources = .allocate(capacity: capacity)
+        sources.initialize(repeating: nil, count: capacity)
+        targets = .allocate(capacity: capacity)
+        targets.initialize(repeating: nil, count: capacity)
+    }
+
+    deinit {
+        sources.deallocate()
+        targets.deallocate()
+    }
+
+    // MARK: The owner
+
+    /// Copies the first `count` pages. Returns when all are copied.
+    func copy(_ count: Int, alone: Bool) {
+        if alone { return ckernels_copy_pages(sources, targets, count, count) }
+        number = (number + 1) & 0xFFFF_FFFF
+        copied.store(0, ordering: .relaxed)
+        ticket.store(number << 32 | UInt64(count) << 16, ordering: .releasing)
+        while takeShare() {}
+        // The rest is being copied by the helper, a share of it at most.
+        while copied.load(ordering: .acquiring) < count { sched_yield() }
+    }
+
+    /// Wakes the helper if it sleeps.
+    func wake() {
+        if isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) { wakeUp?.signal() }
+    }
+
+    /// The helper returns.
+    func end() {
+        isOver.store(true, ordering: .relaxed)
+        wakeUp?.signal()
+    }
+
+    // MARK: Both
+
+    private func takeShare() -> Bool {
+        var seen = ticket.load(ordering: .acquiring)
+        while true {
+            let (next, count) = (Int(seen & 0xFFFF), Int(seen >> 16 & 0xFFFF))
+            guard next < count else { return false }
+            let end = min(next + Self.share, count)
+            let (isTaken, now) = ticket.compareExchange(
+                expected: seen,
+                desired: seen & ~0xFFFF | UInt64(end),
+                ordering: .acquiringAndReleasing
+            )
+            if isTaken {
+                ckernels_copy_pages(sources + next, targets + next, end - next, count - next)
+                copied.add(end - next, ordering: .releasing)
+                return true
+            }
+            seen = now
+        }
+    }
+
+    // MARK: The helper
+
+    func help() {
+        guard let wakeUp else { return }
+        while !isOver.load(ordering: .relaxed) {
+            var end = Clock.monotonic + Self.lookout
+            repeat {
+                if takeShare() { end = Clock.monotonic + Self.lookout }
+            } while Clock.monotonic < end && !isOver.load(ordering: .relaxed)
+            // A job that comes just now is the owner's alone.
+            isAsleep.store(true, ordering: .relaxed)
+            _ = Poll.wait(wakeUp.descriptor.raw, milliseconds: -1)
+            isAsleep.store(false, ordering: .relaxed)
+            wakeUp.drain()
+        }
+    }
+}
