@@ -105,7 +105,8 @@ private final class CopyJob: @unchecked Sendable {
 
     /// Wakes the helper if it sleeps.
     func wake() {
-        if isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) { wakeUp?.signal() }
+        guard isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) else { return }
+        wakeUp?.signal()
     }
 
     /// The helper returns.

@@ -16,8 +16,8 @@ import Transport
         paths = Paths(runtime: directory.path, state: directory.path)
     }
 
-    @Test(arguments: [LinkKind.unix, .tcp])
-    func theStandbyHasWhatTheGuestWrote(_ link: LinkKind) throws {
+    @Test(arguments: [LinkKind.unix, .tcp], [nil, 200])
+    func theStandbyHasWhatTheGuestWrote(_ link: LinkKind, _ sweeps: Int?) throws {
         let host = try StandbyHost(paths, .plaintext)
         defer { host.stop() }
         var socket: Descriptor?
@@ -34,6 +34,7 @@ import Transport
             .plaintext,
             paths,
             interval: .microseconds(1),
+            sweepsFrom: sweeps,
             processor: nil
         )
         defer { side.end() }
@@ -41,7 +42,9 @@ import Transport
         #expect(before.pages == 514)
         #expect(try host.digest() == before)
         for (seed, pages) in [1, 300, 1500].enumerated() {
-            let samples = try side.play(EpochOrder(pages: pages, epochs: 5, seed: UInt64(seed), rest: 0))
+            // Swept, it goes on writing meanwhile.
+            let order = EpochOrder(pages: pages, epochs: 5, seed: UInt64(seed), rest: 0, spread: 1000)
+            let samples = try side.play(order)
             #expect(samples.count == 5)
             for sample in samples {
                 #expect(sample.suspended <= sample.cut && sample.cut <= sample.resumed)

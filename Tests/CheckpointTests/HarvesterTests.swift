@@ -140,6 +140,25 @@ import XenStream
         pair.expectEqual()
     }
 
+    /// The epoch was cut; part of it went while the guest ran, and what came of it is not known.
+    @Test func anEpochThatIsTakenBackIsDirtyAsAWhole() throws {
+        let pair = try Pair(pages: 64)
+        try pair.harvester.startTracking()
+        try pair.sync(0, whole: true)
+        _ = try pair.checkpoint(0)
+        pair.guest.write(5, 5)
+        try pair.sync(1, whole: false)
+        pair.guest.write(6, 6)
+        #expect(pair.harvester.harvest { false } == .whole(pages: 1))
+        pair.harvester.cut()
+        pair.harvester.requeueSentPages()
+        try pair.standby.rewind()
+        pair.guest.write(7, 7)
+        #expect(try pair.checkpoint(1) == .whole(pages: 3))
+        pair.expectEqual()
+        #expect(try pair.checkpoint(2) == .whole(pages: 0))
+    }
+
     @Test func aRoundThatBeganOnALostConnectionEndsWithIt() throws {
         let pair = try Pair(pages: 64)
         try pair.harvester.startTracking()

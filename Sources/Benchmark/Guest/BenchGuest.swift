@@ -29,7 +29,10 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     private var samples: [EpochSample] = []
     private var sample = EpochSample()
     private var isCut = false
+    /// When the sweep of the running epoch began.
+    private var sweptAt: UInt64?
     private var isSynced = false
+    private var isSuspended = false
 
     /// A guest of `pages` pages, the first `filled` of which hold something.
     init(pages: Int, filled: Int) throws {
@@ -77,6 +80,18 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         if order.rest > 0 { usleep(order.rest) }
     }
 
+    /// It has run while it was swept, and written meanwhile.
+    private func runOn() {
+        guard let sweptAt, let bits = dirty.baseAddress else { return }
+        self.sweptAt = nil
+        dirty.update(repeating: 0)
+        guard let order, order.spread > 0 else { return }
+        let share = Double(Clock.boot - sweptAt) / (Double(order.spread) * 1000)
+        let pages = Int(min(share, 1) * Double(order.pages))
+        writer.write(pages: pages, of: description.pageCount, in: contents, dirty: bits)
+        for index in dirty.indices { populated[index] |= dirty[index] }
+    }
+
     /// The epoch was acknowledged.
     func acknowledged() {
         sample.acknowledged = Clock.boot
@@ -109,6 +124,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     /// The bitmap is ready: it is cleared when the guest runs again, as the peer's is.
     func collectDirty(into bitmap: inout PageBitmap) {
+        if !isSuspended { sweptAt = Clock.boot }
         bitmap.formUnion(words: UnsafeBufferPointer(dirty))
     }
 
@@ -143,6 +159,8 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
             samples.reserveCapacity(next.epochs)
             runEpoch(next)
         }
+        runOn()
+        isSuspended = true
         // There is an answer already.
         suspended.signal()
         sample.suspended = Clock.boot
@@ -154,6 +172,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     func resume() {
         sample.resumed = Clock.boot
+        isSuspended = false
         suspended.drain()
         if order != nil, !isCut { fail("a checkpoint was abandoned") }
     }

@@ -22,11 +22,14 @@ package struct EpochOrder: Equatable, Sendable {
     package var seed: UInt64
     /// That an epoch goes on after the writing, in microseconds.
     package var rest: UInt32
+    /// The guest goes on writing at this rate, `pages` in so many microseconds, while it is swept; 0: it does not.
+    package var spread: UInt32
 
-    package init(pages: Int, epochs: Int, seed: UInt64, rest: UInt32 = 2000) {
+    package init(pages: Int, epochs: Int, seed: UInt64, rest: UInt32 = 2000, spread: UInt32 = 0) {
         self.pages = pages
         self.epochs = epochs
         self.seed = seed
         self.rest = rest
+        self.spread = spread
     }
 }

@@ -23,8 +23,41 @@ struct PauseMeasure: Measure {
             let samples = try sides.measure(pages: 1, epochs: bench.epochs(200), seed: 11)
             rows += Self.rows("1 page of 1 GiB, \(link.title)", samples, share: 0.25, copy: false)
         }
+        rows += try swept(bench)
         rows += try large(bench, one: rows)
         return rows
+    }
+
+    /// A guest that writes all the time: what is dirty is sent before the pause, in which only what it writes meanwhile is copied.
+    private func swept(_ bench: Bench) throws -> [Row] {
+        bench.say("1 GiB, swept")
+        let sides = try SideBySide(
+            bench,
+            id,
+            .unix,
+            pages: Self.gib,
+            filled: Self.gib,
+            copying: 8192,
+            sweepsFrom: 1024
+        )
+        defer { sides.end() }
+        return try [1024, 8192].flatMap { pages -> [Row] in
+            let epochs = bench.epochs(200)
+            let samples = try sides.measure(pages: pages, epochs: epochs, seed: 13, spread: 25_000)
+            guard let pause = Percentiles(samples.ours.map(\.pause), in: .microseconds),
+                let copy = Percentiles(samples.copy, in: .microseconds)
+            else { return [] }
+            return [
+                Row(
+                    id,
+                    "\(pages) pages in 25 ms, swept, \(LinkKind.unix.title)",
+                    .microseconds,
+                    pause,
+                    beside: Beside(CopyLimit.name, copy),
+                    bar: .ratio(.atMost, 1)
+                )
+            ]
+        }
     }
 
     /// One page of 8 GiB, and how much longer that takes than one of 1 GiB.

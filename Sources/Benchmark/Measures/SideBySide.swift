@@ -22,6 +22,7 @@ final class SideBySide {
     /// - Parameters:
     ///   - pages: of the guests, `filled` of which hold something.
     ///   - most: pages that an epoch dirties at most; nil: no copies are measured.
+    ///   - sweeps: pages of an epoch from which on ours is swept before its pause; nil: it is not.
     init(
         _ bench: Bench,
         _ measure: MeasureID,
@@ -29,10 +30,18 @@ final class SideBySide {
         pages: Int,
         filled: Int,
         copying most: Int? = nil,
+        sweepsFrom sweeps: Int? = nil,
         withSocket: Bool = false
     ) throws {
         let placement = Placement.here
-        ours = try EnginePair(link, pages: pages, filled: filled, interval: .microseconds(1), placement)
+        ours = try EnginePair(
+            link,
+            pages: pages,
+            filled: filled,
+            interval: .microseconds(1),
+            sweepsFrom: sweeps,
+            placement
+        )
         // libxenguest writes to a descriptor: there is no TLS in it.
         let program = link == .tls ? nil : bench.tool(PeerPair.program, for: measure)
         peer = try program.map { try PeerPair($0, link, pages: pages, filled: filled, placement) }
@@ -47,12 +56,18 @@ final class SideBySide {
     }
 
     /// Measures `epochs` epochs of `pages` dirty pages of each, after a few that are thrown away; then sees that ours arrived.
-    func measure(pages: Int, epochs: Int, seed: UInt64) throws -> Samples {
+    /// - Parameter spread: our guest goes on writing while it is swept, `pages` in so many microseconds.
+    func measure(pages: Int, epochs: Int, seed: UInt64, spread: UInt32 = 0) throws -> Samples {
         var samples = Samples()
         let turns = max(1, (epochs + Self.turn - 1) / Self.turn)
         for turn in -1..<turns {
             let count = turn < 0 ? 5 : min(Self.turn, epochs)
-            let order = EpochOrder(pages: pages, epochs: count, seed: seed &+ UInt64(turn + 1) &* 1_000_003)
+            let order = EpochOrder(
+                pages: pages,
+                epochs: count,
+                seed: seed &+ UInt64(turn + 1) &* 1_000_003,
+                spread: spread
+            )
             let ours = try self.ours.play(order)
             let peer = try self.peer?.play(order) ?? []
             let copy = try self.copy?.play(order) ?? []

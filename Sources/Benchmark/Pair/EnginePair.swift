@@ -13,11 +13,13 @@ final class EnginePair {
     /// - Parameters:
     ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
     ///   - interval: from suspend to suspend, at least.
+    ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
         interval: TimeSpan,
+        sweepsFrom sweeps: Int? = nil,
         _ placement: Placement = .here
     ) throws {
         directory = try TemporaryDirectory()
@@ -42,6 +44,7 @@ final class EnginePair {
             security,
             paths,
             interval: interval,
+            sweepsFrom: sweeps,
             processor: placement.primary
         )
     }

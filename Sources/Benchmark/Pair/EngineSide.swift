@@ -17,6 +17,7 @@ final class EngineSide {
     /// - Parameters:
     ///   - socket: the connection; nil: it is made to `address`.
     ///   - interval: from suspend to suspend, at least.
+    ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
     ///   - processor: nil: any.
     init(
         _ guest: BenchGuest,
@@ -25,12 +26,14 @@ final class EngineSide {
         _ security: LinkSecurity,
         _ paths: Paths,
         interval: TimeSpan,
+        sweepsFrom sweeps: Int?,
         processor: Int?
     ) throws {
         self.guest = guest
         var options = ProtectOptions(standby: address)
         options.security = security
         options.settings.interval = interval
+        options.settings.sweepsFrom = sweeps
         // Whoever waits for a turn is not lost.
         options.settings.aloneAfter = .seconds(3600)
         options.settings.maxHold = .seconds(60)

@@ -1,7 +1,7 @@
 /// Which pages are dirty, sent or staged, and the staging they are copied into: the primary's half of the way of a page.
 ///
-/// A page is in exactly one place: `dirty` (written, not sent), `sentLive` (sent while the guest ran, in an epoch that
-/// is not committed) or staging. The dirty bits of a checkpoint stay until its cut, so that an abandoned one loses none.
+/// What is not committed is `dirty` (written, and in no cut epoch) or `sent`: while the guest ran, or in the epoch that was cut.
+/// The dirty bits of a checkpoint stay until its cut, so that an abandoned one loses none.
 package struct Harvester: ~Copyable {
     /// What a step of a sync round came to.
     package enum SyncStep: Equatable, Sendable {
@@ -27,7 +27,7 @@ package struct Harvester: ~Copyable {
     private let guest: any ProtectedGuest
     private var staging: Staging
     private var dirty: PageBitmap
-    private var sentLive: PageBitmap
+    private var sent: PageBitmap
     private var populated: PageBitmap
     private var sync: SyncRound?
     /// Pages sent since the stream began, and pages it began with.
@@ -39,7 +39,7 @@ package struct Harvester: ~Copyable {
         let pages = guest.description.pageCount
         staging = Staging(memory: memory, stateCapacity: stateCapacity)
         dirty = PageBitmap(pageCount: pages)
-        sentLive = PageBitmap(pageCount: pages)
+        sent = PageBitmap(pageCount: pages)
         populated = PageBitmap(pageCount: pages)
     }
 
@@ -55,7 +55,7 @@ package struct Harvester: ~Copyable {
     /// From here on every written page is known; nothing is dirty yet.
     package mutating func startTracking() throws(GuestError) {
         dirty.removeAll()
-        sentLive.removeAll()
+        sent.removeAll()
         try guest.startDirtyTracking()
     }
 
@@ -96,7 +96,7 @@ package struct Harvester: ~Copyable {
             guard let next = try staging.stageBatch(of: dirty, from: from, guest: guest, guestRuns: true)
             else { return .wait }
             round.nextPage = next
-            sentLive.move(from: &dirty, startingAt: from, below: round.nextPage)
+            sent.move(from: &dirty, startingAt: from, below: round.nextPage)
         } else if let hole = round.nextHole, hole < populated.pageCount {
             round.nextHole = staging.stageHoles(of: populated, from: hole)
         } else {
@@ -117,8 +117,8 @@ package struct Harvester: ~Copyable {
     /// which its owner had not heard yet, must not go on over the next one.
     package mutating func requeueSentPages() {
         sync = nil
-        dirty.formUnion(sentLive)
-        sentLive.removeAll()
+        dirty.formUnion(sent)
+        sent.removeAll()
     }
 
     // MARK: While it is suspended
@@ -145,8 +145,11 @@ package struct Harvester: ~Copyable {
     }
 
     /// The staged epoch was cut: what is in it is no longer dirty.
-    package mutating func cut() { dirty.removeAll() }
+    package mutating func cut() {
+        sent.formUnion(dirty)
+        dirty.removeAll()
+    }
 
     /// The epoch is committed.
-    package mutating func committed() { sentLive.removeAll() }
+    package mutating func committed() { sent.removeAll() }
 }

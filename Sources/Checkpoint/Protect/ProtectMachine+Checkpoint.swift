@@ -138,7 +138,7 @@ extension ProtectMachine {
             work = .inFlight
             guard link == .up else { return }
             standbyMayHaveImage = true
-            firstSentAt = now
+            firstSentAt = firstSentAt ?? now
             sentAt = now
             effects.append(.sendEpoch(inFlight))
         } else if link == .up, ending == nil {

@@ -47,10 +47,7 @@ extension ProtectMachine {
         if let inFlight, theirs == inFlight {
             acknowledged(inFlight, now, &effects)
         } else if theirs == committed, inFlight != nil, sentWhileRunning {
-            // What was sent while the guest ran cannot be repeated: a new session, while that image stays valid.
-            session += 1
-            forgetSession(&effects)
-            loseLink(.reset("the epoch in flight cannot be repeated"), now, &effects)
+            takeBack(now, &effects)
         } else if theirs == committed, let inFlight {
             (movedAt, sentAt) = (now, now)
             firstSentAt = firstSentAt ?? now
@@ -65,6 +62,19 @@ extension ProtectMachine {
             forgetSession(&effects)
             loseLink(.violation("it claims epoch \(theirs), which was never sent"), now, &effects)
         }
+    }
+
+    /// Part of the epoch in flight went while the guest ran, on a connection that is gone, so that it cannot be repeated: it is
+    /// made anew, under its number, from all of its pages and what was written since. Its output goes with that.
+    private mutating func takeBack(_ now: Instant, _ effects: inout EffectBuffer<ProtectEffect>) {
+        epoch = inFlight ?? epoch
+        inFlight = nil
+        sentWhileRunning = false
+        resyncSince = resyncSince ?? now
+        work = .running
+        nextSuspend = max(now, nextSuspend)
+        effects.append(.absorb)
+        effects.append(.requeueSentPages)
     }
 
     /// The standby has nothing of this session: the initial sync.

@@ -33,6 +33,9 @@ package struct ProtectSettings: Equatable, Sendable {
     /// … or after this many rounds.
     package var syncRounds = 5
 
+    /// Pages of an epoch from which on what is dirty already is sent before the guest is suspended; nil: it is not.
+    package var sweepsFrom: Int?
+
     package init() {}
 
     /// A tenth of the time that both sides have to notice a loss, and a second at least: on a slow machine that is given

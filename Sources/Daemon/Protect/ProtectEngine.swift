@@ -34,10 +34,11 @@ package final class ProtectEngine: @unchecked Sendable {
     var tracker: HookTracker
     /// Of its `dataSent`, as the machine knows it.
     private var dataSent: UInt64 = 0
-    private let encoding: StreamEncoding
+    let encoding: StreamEncoding
     private let stagingMemory: StagingMemory
-    private var harvester: Harvester
-    private var tee: StreamTee?
+    var harvester: Harvester
+    var sweeps: SweepPolicy
+    var tee: StreamTee?
     var unstored: UnstoredRecord?
     var arbiterWorker: ArbiterWorker?
     var retryStoreAt = Instant(nanoseconds: 0)
@@ -50,7 +51,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var pauseBegan = Instant(nanoseconds: 0)
     private var cutAt = Instant(nanoseconds: 0)
     private var previousCut = Instant(nanoseconds: 0)
-    private var stagedPages = 0
+    var stagedPages = 0
     var guestEndSeen = false
     /// Until when a suspend request is waited for; nil while none is made.
     var suspendDeadline: Instant?
@@ -99,6 +100,7 @@ package final class ProtectEngine: @unchecked Sendable {
             capacity: Staging.capacity(pages: stagingPages, stateCapacity: state)
         )
         harvester = Harvester(guest: guest, memory: stagingMemory.bytes, stateCapacity: state)
+        sweeps = SweepPolicy(from: options.settings.sweepsFrom)
         encoding = StreamEncoding(options.encoding, pageCount: guest.description.pageCount, log: log)
         wakeUp = try EventFD()
         events.reserveCapacity(32)
@@ -401,34 +403,9 @@ package final class ProtectEngine: @unchecked Sendable {
         queue(.hello(hello))
     }
 
-    // MARK: Pages
-
-    /// Stages and hands over the next piece of a sync round; false if the round, or the connection, ended.
-    private func sendSyncPiece(_ connection: PrimaryConnection) -> Bool {
-        do throws(GuestError) {
-            switch try harvester.nextSyncStep() {
-            case .piece(let epoch, let pages):
-                meter { $0.pagesSent += pages }
-                guard !harvester.bytes.isEmpty else { return true }
-                tee?.append(harvester.bytes, epoch: nil, log)
-                let records = harvester.records
-                connection.send(harvester.bytes, epoch: epoch, endsEpoch: false, records: records)
-                return true
-            case .done(let pages):
-                dispatch(.syncRoundSent(pages: pages))
-                return harvester.isSyncing
-            case .wait, nil: return false
-            }
-        } catch {
-            harvester.endSync()
-            if guest.ended() == nil { dispatch(Self.event(of: error)) }
-            return false
-        }
-    }
-
     private func suspend(_ deadline: Instant) {
         do throws(GuestError) {
-            if try guest.wantsSweep() { return events.append(.sweepWanted) }
+            if try guest.wantsSweep() || sweeps.wantsSweep() { return events.append(.sweepWanted) }
             try guest.requestSuspend()
             suspendDeadline = deadline
         } catch {
@@ -461,12 +438,6 @@ package final class ProtectEngine: @unchecked Sendable {
         suspendDeadline = nil
         pauseBegan = min(guest.suspendedSince ?? now, now)
         dispatch(.suspendFinished(outcome, since: pauseBegan))
-    }
-
-    private func harvest(_ deadline: Instant) {
-        let result = harvester.harvest { now > deadline }
-        if case .whole(let pages) = result { stagedPages = pages } else { meter { $0.abandoned += 1 } }
-        events.append(.harvested(result))
     }
 
     // MARK: Status

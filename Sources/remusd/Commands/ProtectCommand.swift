@@ -124,6 +124,13 @@ struct ProtectCommand: ParsableCommand {
     )
     var maxStaging: ByteSize?
 
+    @Flag(
+        help: """
+            For a guest that writes much: send what is dirty just before each pause, which then copies less. Pages that are             written again go twice.
+            """
+    )
+    var sweep = false
+
     @Option(
         help: ArgumentHelp(
             "Protect a guest of Xen's although these writable disks are not replicated.",
@@ -379,6 +386,7 @@ struct ProtectCommand: ParsableCommand {
         options.settings.maxHold = maxHold
         options.settings.suspendTimeout = suspendTimeout
         options.settings.aloneAfter = aloneAfter
+        options.settings.sweepsFrom = sweep ? SweepPolicy.usual : nil
         options.stagingPages = maxStaging.map { Int($0.bytes) / guestPageSize }
         options.tee = tee
         options.hooks = hooks.options

@@ -67,16 +67,34 @@ import Testing
         #expect(primary.has(.release(epoch: 1)))
     }
 
-    @Test func aConnectionLostBehindASweepBeginsANewSession() {
+    /// Its epoch is made anew under its number, and output waits for that.
+    @Test func anEpochWhoseSweepWentOverALostConnectionIsMadeAnew() {
         let primary = sweeping()
         primary.suspendAnswer = .suspended
         primary.runUntilSent(1)
         primary.loseConnection()
         primary.connect()
+        #expect(primary.hellos.map(\.session) == [9])
         primary.hear(Sample.welcome(committed: 0))
+        #expect(primary.has(.absorb) && primary.has(.requeueSentPages))
         #expect(!primary.has(.release(epoch: 1)))
-        primary.run(.seconds(1))
+        let output = primary.output
+        primary.runUntilSent(1)
+        #expect(!primary.has(.release(epoch: 1)) && primary.visible < output)
+        primary.ack(1)
+        #expect(primary.has(.release(epoch: 1)) && primary.visible >= output)
+        primary.runUntilSent(2)
+        primary.ack(2)
+    }
+
+    /// And if it was committed, only the ack being lost, it is not.
+    @Test func anEpochWhoseSweepWentAndThatIsCommittedIsReleased() {
+        let primary = sweeping()
+        primary.suspendAnswer = .suspended
+        primary.runUntilSent(1)
+        primary.loseConnection()
         primary.connect()
-        #expect(primary.hellos.map { $0.session == 9 } == [false])
+        primary.hear(Sample.welcome(committed: 1))
+        #expect(primary.has(.release(epoch: 1)) && !primary.has(.requeueSentPages))
     }
 }
