@@ -21,6 +21,11 @@ class Skip(Exception):
     """A case that cannot be run here says why."""
 
 
+def _link(options):
+    """Plaintext, unless `--tls` is among the options: that wants paired hosts (cases/tls.py)."""
+    return [] if "--tls" in options else ["--insecure-plaintext"]
+
+
 class Kit:
     def __init__(self, lab, log):
         self.lab, self.log = lab, log
@@ -81,7 +86,7 @@ class Kit:
     def standby(self, host, *options):
         """`remusd standby` on a host, listening on the replication link."""
         address = "%s:%d" % (plan.REPLICATION_ADDRESS[host.name], STANDBY_PORT)
-        command = ["remusd", "standby", "--listen", address, "--insecure-plaintext"] + list(options)
+        command = ["remusd", "standby", "--listen", address] + _link(options) + list(options)
 
         def starts():
             """How often one has become ready; the log is there of those before this one."""
@@ -94,11 +99,20 @@ class Kit:
 
     def protect(self, guest, primary, standby, *options):
         """`remusd protect` on the primary, as a process that stays; `guest` is what remusd takes for one."""
-        to = "%s:%d" % (plan.REPLICATION_ADDRESS[standby.name], STANDBY_PORT)
         name = guest.rpartition(":")[2]
-        self.disturbed = self.disturbed or name in plan.GUESTS
-        command = ["remusd", "protect", guest, "--to", to, "--insecure-plaintext"] + PATIENCE + list(options)
-        return self.start(primary, "protect-" + name, command)
+        return self.start(primary, "protect-" + name, self._protect(guest, standby, options))
+
+    def protect_ends(self, guest, primary, standby, *options):
+        """The same, where it is to end by itself; its exit code, and what it said."""
+        line = " ".join(shlex.quote(word) for word in self._protect(guest, standby, options))
+        # What it leaves running must not keep this command from ending.
+        line += " </dev/null >/tmp/protect.log 2>&1; code=$?; cat /tmp/protect.log; exit $code"
+        return primary.run(line, check=False, timeout=120)
+
+    def _protect(self, guest, standby, options):
+        to = "%s:%d" % (plan.REPLICATION_ADDRESS[standby.name], STANDBY_PORT)
+        self.disturbed = self.disturbed or guest in plan.GUESTS
+        return ["remusd", "protect", guest, "--to", to] + _link(options) + PATIENCE + list(options)
 
     def wait_protected(self, name, primary, seconds=120):
         primary.run(["remusd", "wait", name, "--for", "protected", "--timeout", "%ds" % seconds], timeout=seconds + 30)
@@ -165,7 +179,7 @@ class Kit:
         for host in self.lab.hosts.values():
             if host.state() == "on":
                 host.run(
-                    "xl list; tail -n 40 %s/*.log; for f in /var/log/xen/console/*.log; do echo \"== $f\"; tail -n 20 $f; done; "
+                    "xl list; tail -n 40 %s/*.log /run/remusd/*.log; for f in /var/log/xen/console/*.log; do echo \"== $f\"; tail -n 20 $f; done; "
                     "echo == dmesg; dmesg | tail -n 25; xl dmesg | tail -n 15; remusd status; ip -br link" % LOGS,
                     check=False,
                 )

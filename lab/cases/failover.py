@@ -109,6 +109,5 @@ def there_and_back(names, ways):
 
 case("there-and-back-pvh1", seconds=600)(there_and_back(["pvh1"], [("cold", "native"), ("warm", "libxenguest")]))
 WAYS = [("warm", "native"), ("cold", "native")]
-case("there-and-back-twenty", ci=False, seconds=60 * 60)(there_and_back(["pv1"], WAYS * 10))
 # Each loss is one for both guests.
 case("there-and-back-fifty", ci=False, seconds=80 * 60)(there_and_back(["small", "pv1"], (WAYS * 13)[:25]))
