@@ -9,22 +9,25 @@ final class HelloReader: ChannelDuplexHandler, RemovableChannelHandler {
     private var isDone = false
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let found = look(at: unwrapInboundIn(data), context)
+        look(at: unwrapInboundIn(data), context)
         context.fireChannelRead(data)
-        if found { context.pipeline.syncOperations.removeHandler(self, promise: nil) }
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let found = look(at: unwrapOutboundIn(data), context)
+        look(at: unwrapOutboundIn(data), context)
         context.write(data, promise: promise)
-        if found { context.pipeline.syncOperations.removeHandler(self, promise: nil) }
     }
 
-    private func look(at bytes: ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
-        guard !isDone, let suite = Self.suite(in: bytes) else { return false }
+    /// Not earlier: what is written may be flushed through this handler's context once `write` has returned.
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        if isDone { context.pipeline.syncOperations.removeHandler(self, promise: nil) }
+    }
+
+    private func look(at bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard !isDone, let suite = Self.suite(in: bytes) else { return }
         isDone = true
         context.fireUserInboundEventTriggered(suite)
-        return true
     }
 
     /// The suite of a ServerHello: a record of type 22 (RFC 8446, 5.1) with a message of type 2 (4), which has it after
