@@ -1,4 +1,4 @@
-"""For scripts/test: what scripts/quality-gate says of Markdown links.
+"""For scripts/test: what scripts/quality-gate says of Markdown links, and of Swift beside the rooms.
 
 Usage: python3 Tests/Gate/gate_test.py
 """
@@ -70,6 +70,27 @@ class LinkTests(unittest.TestCase):
 
     def test_code_has_no_links(self):
         self.assertEqual(self.findings("`[a](none.md)` ``[b](none.md)``\n```text\n[c](none.md)\n```\n"), [])
+
+
+class SwiftTests(unittest.TestCase):
+    TEXT = "let a = b!\n/// No reason.\nfinal class C: @unchecked Sendable {}"
+
+    def findings(self, path):
+        gate = load()
+        gate.check_swift(path, self.TEXT.split("\n"))
+        return gate.findings
+
+    def test_a_package_in_bench_is_held_to_the_rules(self):
+        self.assertEqual(
+            self.findings("bench/some/Sources/some/C.swift"),
+            [
+                "bench/some/Sources/some/C.swift:1: no force unwrap: guard, or say why it cannot be nil with preconditionFailure",
+                "bench/some/Sources/some/C.swift:3: @unchecked Sendable without 'Unchecked: why' in its doc comment",
+            ],
+        )
+
+    def test_tests_may_unwrap(self):
+        self.assertEqual(self.findings("Tests/SomeTests/C.swift"), [])
 
 
 if __name__ == "__main__":
