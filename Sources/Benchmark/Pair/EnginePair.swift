@@ -13,11 +13,14 @@ final class EnginePair {
     /// - Parameters:
     ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
     ///   - interval: from suspend to suspend, at least.
+    ///   - watch: sees the epochs go by.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
         interval: TimeSpan,
+        encoding: EncodingChoice = .plain,
+        watch: (any EpochWatch)? = nil,
         _ placement: Placement = .here
     ) throws {
         directory = try TemporaryDirectory()
@@ -42,7 +45,9 @@ final class EnginePair {
             security,
             paths,
             interval: interval,
-            processor: placement.primary
+            processor: placement.primary,
+            encoding: encoding,
+            watch: watch
         )
     }
 
