@@ -64,6 +64,18 @@ final class EnginePair {
         }
     }
 
+    /// The standby's process number.
+    var standbyPID: Int32 { standby.pid }
+
+    /// Bytes of the standby's process that are in memory.
+    func standbyResident() throws -> Int {
+        try standby.lines.say("resident")
+        guard let bytes = try standby.lines.hear("resident", seconds: 30).first.flatMap({ Int($0) }) else {
+            throw BenchError("the standby does not say how large it is")
+        }
+        return bytes
+    }
+
     /// Ends both.
     func end() {
         primary.end()
