@@ -9,6 +9,8 @@ package enum Clock {
     package static var boot: UInt64 { read(CLOCK_BOOTTIME) }
     /// CLOCK_REALTIME: for people; never for decisions.
     package static var wall: UInt64 { read(CLOCK_REALTIME) }
+    /// CLOCK_THREAD_CPUTIME_ID: processor time that the calling thread has used.
+    package static var thread: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
 
     private static func read(_ clock: clockid_t) -> UInt64 {
         var now = timespec()

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "be
 sys.path.insert(0, BENCH)
 
 import model  # noqa: E402  (first: it makes lab/ known)
+import image  # noqa: E402
+import packages  # noqa: E402
 import qemu  # noqa: E402
 import record  # noqa: E402
 import tracefile  # noqa: E402
@@ -199,6 +202,102 @@ class QemuTests(unittest.TestCase):
         pid = self.qemu.process.pid
         self.qemu.end()
         self.assertFalse(os.path.exists("/proc/%d" % pid))
+
+
+# Allocates in one way, as many times as it is told; has the first calls after `tell` told.
+ALLOCATOR = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void *volatile kept;
+
+int main(int count, char **words) {
+    char path[4096];
+    const char *way = words[1];
+    if (count != 3) return 64;
+    int times = atoi(words[2]);
+    if (!strcmp(way, "tell")) {
+        snprintf(path, sizeof path, "%s/%d", getenv("REMUSD_BENCH_ALLOCATIONS"), (int)getpid());
+        int file = open(path, O_RDWR);
+        int64_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        if (page == MAP_FAILED) return 1;
+        page[2] = 2;
+        way = "malloc";
+    }
+    for (int i = 0; i < times; i++) {
+        void *made = NULL;
+        if (!strcmp(way, "malloc")) made = malloc(77);
+        else if (!strcmp(way, "calloc")) made = calloc(7, 11);
+        else if (!strcmp(way, "realloc")) made = realloc(NULL, 77);
+        else if (!strcmp(way, "reallocarray")) made = reallocarray(NULL, 7, 11);
+        else if (!strcmp(way, "posix_memalign") && posix_memalign(&made, 64, 77)) return 1;
+        else if (!strcmp(way, "aligned_alloc")) made = aligned_alloc(64, 77);
+        else if (!strcmp(way, "memalign")) made = memalign(64, 77);
+        else if (!strcmp(way, "valloc")) made = valloc(77);
+        else if (!strcmp(way, "pvalloc")) made = pvalloc(77);
+        else if (!strcmp(way, "strdup")) made = strdup("seven times eleven");
+        if (!made) return 1;
+        memset(made, 1, 1);
+        kept = made;
+        free(kept);
+    }
+    return 0;
+}
+"""
+
+
+class AllocationTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        packages.need_packages({"cc": "gcc"}, packages.FILES, "bench_test")
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = folder.name
+        cls.library = os.path.join(cls.folder, "allocations")
+        cls.program = os.path.join(cls.folder, "allocator")
+        source = cls.program + ".c"
+        with open(source, "w") as out:
+            out.write(ALLOCATOR)
+        flags = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
+        library = os.path.join(BENCH, "allocations.c")
+        image.run("cc", *flags, "-rdynamic", "-o", cls.library, library, "-shared", "-fPIC")
+        image.run("cc", *flags, "-fno-builtin", "-o", cls.program, source)
+
+    def counted(self, way, times):
+        """Calls and bytes that were counted, and what was said of them."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as counts:
+            more = {"LD_PRELOAD": self.library, "REMUSD_BENCH_ALLOCATIONS": counts}
+            answer = subprocess.run(
+                [self.program, way, str(times)], env=dict(os.environ, **more), stderr=subprocess.PIPE, check=True
+            )
+            (name,) = os.listdir(counts)
+            with open(os.path.join(counts, name), "rb") as page:
+                return struct.unpack("<QQ", page.read(16)) + (answer.stderr.decode(),)
+
+    def test_each_call_is_counted_once_with_its_bytes(self):
+        calls, size, _ = self.counted("malloc", 0)
+        ways = ("malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc")
+        for way in ways:
+            self.assertEqual(self.counted(way, 100), (calls + 100, size + 7700, ""), way)
+        # What a library allocates counts too.
+        self.assertEqual(self.counted("strdup", 100), (calls + 100, size + 1900, ""))
+
+    def test_as_many_as_are_asked_for_are_told_with_where_they_come_from(self):
+        told = self.counted("tell", 5)[2]
+        self.assertEqual(told.count("allocation of 77 bytes in allocator of process"), 2)
+        self.assertIn(self.program, told)
+
+    def test_without_a_folder_nothing_is_different(self):
+        environment = {name: value for name, value in os.environ.items() if name != "REMUSD_BENCH_ALLOCATIONS"}
+        environment["LD_PRELOAD"] = self.library
+        subprocess.run([self.program, "malloc", "5"], env=environment, check=True)
 
 
 class ChoiceTests(unittest.TestCase):

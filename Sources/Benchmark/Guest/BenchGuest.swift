@@ -17,6 +17,8 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     let description: GuestDescription
     let turns = EpochTurns()
+    /// Set before the engine runs.
+    var watch: (any EpochWatch)?
     private let memory: Mapping
     private let dirty: UnsafeMutableBufferPointer<UInt64>
     private let populated: UnsafeMutableBufferPointer<UInt64>
@@ -71,8 +73,17 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     // MARK: Epochs
 
+    /// Begins an order.
+    func begin(_ next: EpochOrder) {
+        order = next
+        writer = PageWriter(seed: next.seed)
+        samples.removeAll()
+        samples.reserveCapacity(next.epochs)
+        watch?.began(next)
+    }
+
     /// The guest runs: writes its pages, and rests.
-    private func runEpoch(_ order: EpochOrder) {
+    func runEpoch(_ order: EpochOrder) {
         guard let bits = dirty.baseAddress else { return }
         dirty.update(repeating: 0)
         writer.write(pages: order.pages, of: description.pageCount, in: contents, dirty: bits)
@@ -102,6 +113,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         if !isCut { return fail("an epoch was acknowledged that was never cut") }
         isCut = false
         samples.append(sample)
+        watch?.acknowledged(samples.count)
         if samples.count < order.epochs { return runEpoch(order) }
         self.order = nil
         turns.played(samples)
@@ -116,7 +128,11 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     // MARK: What the engine asks
 
-    var eventDescriptor: Int32 { suspended.descriptor.raw }
+    /// The engine asks for it each time before it waits.
+    var eventDescriptor: Int32 {
+        watch?.looked()
+        return suspended.descriptor.raw
+    }
     func ended() -> GuestEnd? { nil }
 
     func startDirtyTracking() { dirty.update(repeating: 0) }
@@ -153,10 +169,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
             guard let next = turns.nextOrder() else {
                 throw GuestError(guest: Self.name, reason: "the benchmark is over")
             }
-            order = next
-            writer = PageWriter(seed: next.seed)
-            samples.removeAll()
-            samples.reserveCapacity(next.epochs)
+            begin(next)
             runEpoch(next)
         }
         runOn()
@@ -174,7 +187,9 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         sample.resumed = Clock.boot
         isSuspended = false
         suspended.drain()
-        if order != nil, !isCut { fail("a checkpoint was abandoned") }
+        guard order != nil else { return }
+        if !isCut { fail("a checkpoint was abandoned") }
+        watch?.resumed(sample.resumed)
     }
 
     var stateCapacity: Int { Self.stateSize + 1024 }

@@ -27,6 +27,7 @@ package enum BenchRole {
         switch arguments[0] {
         case StandbyRole.word:
             try StandbyRole.run(processor: processor, link, Paths(runtime: arguments[3], state: arguments[3]))
+        case FootprintRole.word: try FootprintRole.run(link, countedIn: arguments[3])
         case SinkRole.word: try SinkRole.run(processor: processor)
         default: throw BenchError("no such role")
         }

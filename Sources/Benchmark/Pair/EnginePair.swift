@@ -14,12 +14,15 @@ final class EnginePair {
     ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
     ///   - interval: from suspend to suspend, at least.
     ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
+    ///   - watch: sees the epochs go by.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
         interval: TimeSpan,
         sweepsFrom sweeps: Int? = nil,
+        encoding: EncodingChoice = .plain,
+        watch: (any EpochWatch)? = nil,
         _ placement: Placement = .here
     ) throws {
         directory = try TemporaryDirectory()
@@ -45,7 +48,9 @@ final class EnginePair {
             paths,
             interval: interval,
             sweepsFrom: sweeps,
-            processor: placement.primary
+            processor: placement.primary,
+            encoding: encoding,
+            watch: watch
         )
     }
 
@@ -60,6 +65,18 @@ final class EnginePair {
         guard here == there else {
             throw BenchError("the standby's image is not the guest's memory: \(here) here, \(there) there")
         }
+    }
+
+    /// The standby's process number.
+    var standbyPID: Int32 { standby.pid }
+
+    /// Bytes of the standby's process that are in memory.
+    func standbyResident() throws -> Int {
+        try standby.lines.say("resident")
+        guard let bytes = try standby.lines.hear("resident", seconds: 30).first.flatMap({ Int($0) }) else {
+            throw BenchError("the standby does not say how large it is")
+        }
+        return bytes
     }
 
     /// Ends both.

@@ -8,6 +8,8 @@ import Transport
 
 /// The product's own engine, on a thread and a processor of its own, which protects a guest that costs nothing.
 final class EngineSide {
+    private typealias Connect = @Sendable () throws(SystemError) -> PrimaryConnection
+
     private let guest: BenchGuest
     private let engine: ProtectEngine
     private let thread: WorkerThread
@@ -19,6 +21,7 @@ final class EngineSide {
     ///   - interval: from suspend to suspend, at least.
     ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
     ///   - processor: nil: any.
+    ///   - watch: sees the epochs go by.
     init(
         _ guest: BenchGuest,
         to address: SocketAddress,
@@ -27,11 +30,15 @@ final class EngineSide {
         _ paths: Paths,
         interval: TimeSpan,
         sweepsFrom sweeps: Int?,
-        processor: Int?
+        processor: Int?,
+        encoding: EncodingChoice = .plain,
+        watch: (any EpochWatch)? = nil
     ) throws {
         self.guest = guest
+        guest.watch = watch
         var options = ProtectOptions(standby: address)
         options.security = security
+        options.encoding = encoding
         options.settings.interval = interval
         options.settings.sweepsFrom = sweeps
         // Whoever waits for a turn is not lost.
@@ -39,6 +46,12 @@ final class EngineSide {
         options.settings.maxHold = .seconds(60)
         options.settings.maxPause = .seconds(10)
         if let socket { options.connect = Self.once(socket) }
+        if let watch {
+            let plain: Connect = { () throws(SystemError) in
+                try PrimaryConnection(connectingTo: address, security: security)
+            }
+            options.connect = Self.shown(to: watch, options.connect ?? plain)
+        }
         let records = GenerationStore(
             paths,
             try GuestName(BenchGuest.name),
@@ -76,13 +89,22 @@ final class EngineSide {
     deinit { end() }
 
     /// A connection over a socket that is there, which there is one of.
-    private static func once(_ socket: Descriptor) -> @Sendable () throws(SystemError) -> PrimaryConnection {
+    private static func once(_ socket: Descriptor) -> Connect {
         let given = Mutex<Descriptor?>(socket)
         return { () throws(SystemError) in
             guard let socket = given.withLock({ $0.take() }) else {
                 throw SystemError("connect a second time", code: ENOTCONN)
             }
             return PrimaryConnection(over: socket)
+        }
+    }
+
+    /// Connects like `connect`, and shows the connection to `watch`.
+    private static func shown(to watch: any EpochWatch, _ connect: @escaping Connect) -> Connect {
+        { () throws(SystemError) in
+            let connection = try connect()
+            watch.connected(connection)
+            return connection
         }
     }
 

@@ -7,17 +7,24 @@ final class HelperProcess {
     static let control: Int32 = 3, connection: Int32 = 4
 
     let lines: LineChannel
-    private let pid: Int32
+    let pid: Int32
     private var isReaped = false
 
     /// Starts `path`, whose standard output goes where our standard error does.
-    init(_ name: String, _ path: String, _ arguments: [String], inherited: [Int32: Descriptor] = [:]) throws {
+    /// - Parameter environment: in place of this process's, as `NAME=value`.
+    init(
+        _ name: String,
+        _ path: String,
+        _ arguments: [String],
+        inherited: [Int32: Descriptor] = [:],
+        environment: [String]? = nil
+    ) throws {
         let (near, far) = try UnixSocket.pairOfStreams()
         let errors = try Descriptor.standardError()
         var descriptors = inherited
         descriptors[1] = errors
         descriptors[Self.control] = far
-        pid = try ChildProcess.spawn(path, arguments, inherited: descriptors)
+        pid = try ChildProcess.spawn(path, arguments, inherited: descriptors, environment: environment)
         lines = LineChannel(near, to: name)
     }
 

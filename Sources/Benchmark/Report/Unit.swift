@@ -7,13 +7,14 @@ package enum Unit: String, Codable, Sendable {
     case percent = "%"
     case bytesPerPage = "B/page"
     case microsecondsPerPage = "us/page"
+    case mebibytes = "MiB"
     case count
 
     /// Whether more of it is better: then a distribution's first percentile is its largest.
     package var moreIsBetter: Bool {
         switch self {
         case .pagesPerSecond, .gigabytesPerSecond, .checkpointsPerSecond, .percent: true
-        case .microseconds, .bytesPerPage, .microsecondsPerPage, .count: false
+        case .microseconds, .bytesPerPage, .microsecondsPerPage, .mebibytes, .count: false
         }
     }
 }
