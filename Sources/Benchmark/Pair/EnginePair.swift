@@ -11,12 +11,16 @@ final class EnginePair {
 
     /// Starts both, and returns once the first epoch is committed.
     /// - Parameters:
-    ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
+    ///   - pages: of the guest, `filled` of which were written; 1 GiB, a quarter of it filled, if not said.
+    ///   - zeros: those of them that hold nothing but zeros.
+    ///   - encoding: of pages on their way.
     ///   - interval: from suspend to suspend, at least.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
+        zeros: ZeroPages = ZeroPages(percent: 0),
+        encoding: EncodingChoice = .plain,
         interval: TimeSpan,
         _ placement: Placement = .here
     ) throws {
@@ -36,15 +40,19 @@ final class EnginePair {
             })
         else { throw BenchError("the standby does not say where it is") }
         primary = try EngineSide(
-            BenchGuest(pages: pages, filled: filled),
+            BenchGuest(pages: pages, filled: filled, zeros: zeros),
             to: address,
             over: sockets?.0,
             security,
             paths,
+            encoding: encoding,
             interval: interval,
             processor: placement.primary
         )
     }
+
+    /// Microseconds from the order to protect to the first commit.
+    var syncTime: Double { primary.syncTime }
 
     /// Plays some epochs.
     func play(_ order: EpochOrder) throws -> [EpochSample] { try primary.play(order) }

@@ -12,10 +12,13 @@ final class EngineSide {
     private let engine: ProtectEngine
     private let thread: WorkerThread
     private var hasEnded = false
+    /// Microseconds from the order to protect to the first commit.
+    private(set) var syncTime = 0.0
 
     /// Starts to protect, and returns once the first epoch is committed.
     /// - Parameters:
     ///   - socket: the connection; nil: it is made to `address`.
+    ///   - encoding: of pages on their way.
     ///   - interval: from suspend to suspend, at least.
     ///   - processor: nil: any.
     init(
@@ -24,12 +27,14 @@ final class EngineSide {
         over socket: Descriptor?,
         _ security: LinkSecurity,
         _ paths: Paths,
+        encoding: EncodingChoice = .plain,
         interval: TimeSpan,
         processor: Int?
     ) throws {
         self.guest = guest
         var options = ProtectOptions(standby: address)
         options.security = security
+        options.encoding = encoding
         options.settings.interval = interval
         // Whoever waits for a turn is not lost.
         options.settings.aloneAfter = .seconds(3600)
@@ -59,11 +64,12 @@ final class EngineSide {
             } catch {
                 return guest.turns.failed("\(error)")
             }
+            guest.turns.began()
             let result = engine.run()
             guest.turns.failed("protection has ended: \(result)")
         }
         do {
-            try guest.turns.waitForSync(seconds: 120)
+            syncTime = try guest.turns.waitForSync(seconds: 120)
         } catch {
             end()
             throw error

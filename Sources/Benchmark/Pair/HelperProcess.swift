@@ -11,12 +11,19 @@ final class HelperProcess {
     private var isReaped = false
 
     /// Starts `path`, whose standard output goes where our standard error does.
-    init(_ name: String, _ path: String, _ arguments: [String], inherited: [Int32: Descriptor] = [:]) throws {
+    /// - Parameter printsLines: its standard output is its end of the control socket instead.
+    init(
+        _ name: String,
+        _ path: String,
+        _ arguments: [String],
+        inherited: [Int32: Descriptor] = [:],
+        printsLines: Bool = false
+    ) throws {
         let (near, far) = try UnixSocket.pairOfStreams()
         let errors = try Descriptor.standardError()
         var descriptors = inherited
-        descriptors[1] = errors
-        descriptors[Self.control] = far
+        descriptors[1] = printsLines ? far : errors
+        if !printsLines { descriptors[Self.control] = far }
         pid = try ChildProcess.spawn(path, arguments, inherited: descriptors)
         lines = LineChannel(near, to: name)
     }
