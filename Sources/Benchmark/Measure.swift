@@ -9,6 +9,6 @@ package protocol Measure: Sendable {
 /// Every measure of this program, in the order in which they run.
 package enum Measures {
     package static let all: [any Measure] = [
-        PauseMeasure(), CommitMeasure(), LatencyMeasure(), RateMeasure(), SyncMeasure(),
+        PauseMeasure(), CommitMeasure(), LatencyMeasure(), FailoverMeasure(), RateMeasure(), SyncMeasure(),
     ]
 }

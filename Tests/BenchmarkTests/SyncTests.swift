@@ -33,9 +33,9 @@ import Transport
             over: nil,
             .plaintext,
             paths,
-            encoding: encoding,
             interval: .microseconds(1),
-            processor: nil
+            processor: nil,
+            encoding: encoding
         )
         defer { side.end() }
         #expect(side.syncTime > 0)

@@ -51,8 +51,8 @@ struct SyncMeasure: Measure {
             pages: pages,
             filled: pages,
             zeros: Self.zeros,
-            encoding: each.encoding,
-            interval: .milliseconds(25)
+            interval: .milliseconds(25),
+            encoding: each.encoding
         )
         defer { pair.end() }
         try pair.checkImage()

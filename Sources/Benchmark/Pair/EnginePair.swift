@@ -13,15 +13,15 @@ final class EnginePair {
     /// - Parameters:
     ///   - pages: of the guest, `filled` of which were written; 1 GiB, a quarter of it filled, if not said.
     ///   - zeros: those of them that hold nothing but zeros.
-    ///   - encoding: of pages on their way.
     ///   - interval: from suspend to suspend, at least.
+    ///   - encoding: of pages on their way.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
         zeros: ZeroPages = ZeroPages(percent: 0),
-        encoding: EncodingChoice = .plain,
         interval: TimeSpan,
+        encoding: EncodingChoice = .plain,
         _ placement: Placement = .here
     ) throws {
         directory = try TemporaryDirectory()
@@ -45,9 +45,9 @@ final class EnginePair {
             over: sockets?.0,
             security,
             paths,
-            encoding: encoding,
             interval: interval,
-            processor: placement.primary
+            processor: placement.primary,
+            encoding: encoding
         )
     }
 

@@ -18,18 +18,18 @@ final class EngineSide {
     /// Starts to protect, and returns once the first epoch is committed.
     /// - Parameters:
     ///   - socket: the connection; nil: it is made to `address`.
-    ///   - encoding: of pages on their way.
     ///   - interval: from suspend to suspend, at least.
     ///   - processor: nil: any.
+    ///   - encoding: of pages on their way.
     init(
         _ guest: BenchGuest,
         to address: SocketAddress,
         over socket: Descriptor?,
         _ security: LinkSecurity,
         _ paths: Paths,
-        encoding: EncodingChoice = .plain,
         interval: TimeSpan,
-        processor: Int?
+        processor: Int?,
+        encoding: EncodingChoice = .plain
     ) throws {
         self.guest = guest
         var options = ProtectOptions(standby: address)
