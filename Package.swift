@@ -83,7 +83,7 @@ let package = Package(
         room(
             "Benchmark",
             [
-                "CKernels", "Checkpoint", "Daemon", "SystemSupport", "Transport", "XenStream",
+                "CKernels", "Checkpoint", "Daemon", "EmbeddedHost", "SystemSupport", "Transport", "XenStream",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

@@ -9,7 +9,7 @@ package protocol Measure: Sendable {
 /// Every measure of this program, in the order in which they run.
 package enum Measures {
     package static let all: [any Measure] = [
-        PauseMeasure(), CommitMeasure(), BytesMeasure(), DeltaMeasure(), LatencyMeasure(), RateMeasure(),
-        FootprintMeasure(),
+        PauseMeasure(), CommitMeasure(), BytesMeasure(), DeltaMeasure(), LatencyMeasure(), FailoverMeasure(),
+        RateMeasure(), SyncMeasure(), FootprintMeasure(),
     ]
 }

@@ -36,11 +36,12 @@ package enum Poll {
 
     /// Whether the other end of a connected socket has closed it, or shut its writing side; bytes that it sent before may
     /// still wait.
-    package static func peerHasClosed(_ raw: Int32) -> Bool {
+    /// - Parameter milliseconds: how long to wait for that; -1 without end.
+    package static func peerHasClosed(_ raw: Int32, within milliseconds: Int32 = 0) -> Bool {
         // POLLRDHUP (poll(2)), which Glibc's module shows to GNU programs only.
         let closed: Int16 = 0x2000
         var entry = pollfd(fd: raw, events: closed, revents: 0)
-        return poll(&entry, 1, 0) > 0 && entry.revents & (closed | Int16(POLLHUP | POLLERR)) != 0
+        return poll(&entry, 1, milliseconds) > 0 && entry.revents & (closed | Int16(POLLHUP | POLLERR)) != 0
     }
 
     /// Waits until one of `entries` is ready, at most `milliseconds` (-1 without end).

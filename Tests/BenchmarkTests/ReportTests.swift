@@ -31,9 +31,12 @@ struct ReportTests {
         #expect(verdict(nil) == .reported)
     }
 
-    @Test func aBarWithoutAPeerIsNotMet() {
+    @Test func aBarWithoutAPeerIsNotRun() {
         let row = Row(.b1, "a pause", .microseconds, Percentiles(only: 1), bar: .ratio(.atMost, 1))
-        #expect(row.verdict == .notMet && row.ratio == nil)
+        #expect(row.verdict == .notRun && row.ratio == nil)
+        var report = Self.report
+        report.add([row])
+        #expect(report.text.hasSuffix("1 met, 1 not met, 1 not run, 1 reported, 12 s\n"))
     }
 
     @Test(arguments: [

@@ -36,8 +36,8 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     private var isSynced = false
     private var isSuspended = false
 
-    /// A guest of `pages` pages, the first `filled` of which hold something.
-    init(pages: Int, filled: Int) throws {
+    /// A guest of `pages` pages, the first `filled` of which were written: with anything but for those of `zeros`.
+    init(pages: Int, filled: Int, zeros: ZeroPages = ZeroPages(percent: 0)) throws {
         description = GuestDescription(
             name: Self.name,
             uuid: .random(),
@@ -57,7 +57,15 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         state.initializeMemory(as: UInt8.self, repeating: 7)
         suspended = try EventFD()
         var filler = PageWriter(seed: 1)
-        filler.fill(contents, words: filled * PageWriter.wordsPerPage)
+        for pfn in 0..<filled {
+            let page = contents + pfn * PageWriter.wordsPerPage
+            // Written too: reading what nobody wrote would find one and the same page of the kernel's, in the cache.
+            if zeros.contains(pfn) {
+                page.pointee = 0
+            } else {
+                filler.fill(page, words: PageWriter.wordsPerPage)
+            }
+        }
         for pfn in Array(0..<filled) + [pages - 2, pages - 1] { populated[pfn >> 6] |= 1 << UInt64(pfn & 63) }
     }
 

@@ -3,7 +3,8 @@ import SystemSupport
 /// Whose turn it is: the measuring thread orders epochs and waits, the engine's thread plays them and waits.
 final class EpochTurns: Sendable {
     private struct State: Sendable {
-        var isSynced = false
+        /// When protection was ordered, and when its first epoch was committed; nanoseconds of the boot clock.
+        var began: UInt64?, synced: UInt64?
         var order: EpochOrder?
         var samples: [EpochSample]?
         var isOver = false
@@ -15,13 +16,18 @@ final class EpochTurns: Sendable {
     // MARK: The measuring thread
 
     /// Waits for the first commit.
-    func waitForSync(seconds: UInt64) throws {
+    /// - Returns: microseconds that it took.
+    func waitForSync(seconds: UInt64) throws -> Double {
         let deadline = Clock.monotonic + seconds * 1_000_000_000
-        let outcome = state.wait(until: deadline) { state -> (isSynced: Bool, trouble: String?)? in
-            state.isSynced || state.trouble != nil ? (state.isSynced, state.trouble) : nil
+        let outcome = state.wait(until: deadline) { state -> (time: Double, trouble: String?)? in
+            guard let began = state.began, let synced = state.synced else {
+                return state.trouble.map { (0, $0) }
+            }
+            return (Double(synced - began) / 1000, state.trouble)
         }
         guard let outcome else { throw BenchError("the initial sync took more than \(seconds) s") }
         if let trouble = outcome.trouble { throw BenchError(trouble) }
+        return outcome.time
     }
 
     /// Has an order played.
@@ -54,8 +60,11 @@ final class EpochTurns: Sendable {
         } ?? nil
     }
 
+    /// Protection begins.
+    func began() { state.signal { $0.began = Clock.boot } }
+
     /// The image is whole.
-    func synced() { state.signal { $0.isSynced = true } }
+    func synced() { state.signal { $0.synced = Clock.boot } }
 
     /// An order was played.
     func played(_ samples: [EpochSample]) { state.signal { $0.samples = samples } }

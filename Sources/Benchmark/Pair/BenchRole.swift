@@ -21,6 +21,9 @@ package enum BenchRole {
     }
 
     private static func play(_ arguments: [String]) throws {
+        if arguments.count == 3, arguments[0] == FailoverRole.word {
+            return try FailoverRole.run(program: arguments[1], in: arguments[2])
+        }
         guard arguments.count == 4, let processor = Int(arguments[1]),
             let link = LinkKind(rawValue: arguments[2])
         else { throw BenchError("no such role") }

@@ -11,14 +11,17 @@ final class EnginePair {
 
     /// Starts both, and returns once the first epoch is committed.
     /// - Parameters:
-    ///   - pages: of the guest, `filled` of which hold something; 1 GiB, a quarter of it filled, if not said.
+    ///   - pages: of the guest, `filled` of which were written; 1 GiB, a quarter of it filled, if not said.
+    ///   - zeros: those of them that hold nothing but zeros.
     ///   - interval: from suspend to suspend, at least.
     ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
+    ///   - encoding: of pages on their way.
     ///   - watch: sees the epochs go by.
     init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
+        zeros: ZeroPages = ZeroPages(percent: 0),
         interval: TimeSpan,
         sweepsFrom sweeps: Int? = nil,
         encoding: EncodingChoice = .plain,
@@ -41,7 +44,7 @@ final class EnginePair {
             })
         else { throw BenchError("the standby does not say where it is") }
         primary = try EngineSide(
-            BenchGuest(pages: pages, filled: filled),
+            BenchGuest(pages: pages, filled: filled, zeros: zeros),
             to: address,
             over: sockets?.0,
             security,
@@ -53,6 +56,9 @@ final class EnginePair {
             watch: watch
         )
     }
+
+    /// Microseconds from the order to protect to the first commit.
+    var syncTime: Double { primary.syncTime }
 
     /// Plays some epochs.
     func play(_ order: EpochOrder) throws -> [EpochSample] { try primary.play(order) }

@@ -14,6 +14,8 @@ final class EngineSide {
     private let engine: ProtectEngine
     private let thread: WorkerThread
     private var hasEnded = false
+    /// Microseconds from the order to protect to the first commit.
+    private(set) var syncTime = 0.0
 
     /// Starts to protect, and returns once the first epoch is committed.
     /// - Parameters:
@@ -21,6 +23,7 @@ final class EngineSide {
     ///   - interval: from suspend to suspend, at least.
     ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
     ///   - processor: nil: any.
+    ///   - encoding: of pages on their way.
     ///   - watch: sees the epochs go by.
     init(
         _ guest: BenchGuest,
@@ -75,11 +78,12 @@ final class EngineSide {
             } catch {
                 return guest.turns.failed("\(error)")
             }
+            guest.turns.began()
             let result = engine.run()
             guest.turns.failed("protection has ended: \(result)")
         }
         do {
-            try guest.turns.waitForSync(seconds: 120)
+            syncTime = try guest.turns.waitForSync(seconds: 120)
         } catch {
             end()
             throw error

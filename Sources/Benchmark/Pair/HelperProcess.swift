@@ -12,18 +12,20 @@ final class HelperProcess {
 
     /// Starts `path`, whose standard output goes where our standard error does.
     /// - Parameter environment: in place of this process's, as `NAME=value`.
+    /// - Parameter printsLines: its standard output is its end of the control socket instead.
     init(
         _ name: String,
         _ path: String,
         _ arguments: [String],
         inherited: [Int32: Descriptor] = [:],
-        environment: [String]? = nil
+        environment: [String]? = nil,
+        printsLines: Bool = false
     ) throws {
         let (near, far) = try UnixSocket.pairOfStreams()
         let errors = try Descriptor.standardError()
         var descriptors = inherited
-        descriptors[1] = errors
-        descriptors[Self.control] = far
+        descriptors[1] = printsLines ? far : errors
+        if !printsLines { descriptors[Self.control] = far }
         pid = try ChildProcess.spawn(path, arguments, inherited: descriptors, environment: environment)
         lines = LineChannel(near, to: name)
     }

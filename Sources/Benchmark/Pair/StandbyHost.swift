@@ -10,11 +10,18 @@ final class StandbyHost: Sendable {
     private let service: StandbyService
 
     /// A standby that listens on loopback.
-    init(_ paths: Paths, _ security: LinkSecurity) throws {
+    /// - Parameter hooks: the directory of those that it runs; nil: the machine's.
+    init(
+        _ paths: Paths,
+        _ security: LinkSecurity,
+        activator: any GuestActivator = NoActivator(),
+        hooks: String? = nil
+    ) throws {
         try Self.startGuardian(at: try paths.guardianSocket())
         var options = StandbyOptions(listen: SocketAddress(host: "127.0.0.1", port: 0), paths: paths)
         options.security = security
-        let service = try StandbyService(options, activator: NoActivator())
+        if let hooks { options.hooks = HookOptions(directory: hooks) }
+        let service = try StandbyService(options, activator: activator)
         self.service = service
         try WorkerThread("standby") { service.run() }.detach()
     }
@@ -25,9 +32,26 @@ final class StandbyHost: Sendable {
     /// Serves a connection that is there already.
     func serve(_ socket: Descriptor) throws { try service.serve(socket, peer: "benchmark") }
 
+    /// The committed image of a guest.
+    func image(of guest: String) -> StandbyImage? { service.image(of: guest) }
+
+    /// Activates a guest.
+    func activate(_ guest: String, _ order: ActivateRequest) throws -> ActivateReply {
+        guard let reply = service.activate(guest, order) else {
+            throw BenchError("the standby knows no guest \(guest)")
+        }
+        return reply
+    }
+
+    /// Whether a connection of its primary is served, or what came on it not dealt with.
+    func isServing(_ guest: String) -> Bool { service.isServing(guest) }
+
+    /// When its primary was heard last; nanoseconds of the boot clock.
+    func lastHeard(of guest: String) -> UInt64? { service.lastContact(of: guest)?.nanoseconds }
+
     /// Of the image's newest epoch, once it is applied.
     func digest() throws -> MemoryDigest {
-        guard let image = service.image(of: BenchGuest.name) else {
+        guard let image = image(of: BenchGuest.name) else {
             throw BenchError("the standby has no image")
         }
         for _ in 0..<1000 where image.appliedEpoch != image.epoch { usleep(10_000) }

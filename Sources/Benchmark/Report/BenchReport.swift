@@ -9,7 +9,7 @@ package struct BenchReport: Codable, Equatable, Sendable {
     }
 
     package struct Tally: Codable, Equatable, Sendable {
-        package var met = 0, notMet = 0, reported = 0
+        package var met = 0, notMet = 0, notRun = 0, reported = 0
     }
 
     package var version = BuildVersion.text
@@ -33,6 +33,7 @@ package struct BenchReport: Codable, Equatable, Sendable {
             switch row.verdict {
             case .met: tally.met += 1
             case .notMet: tally.notMet += 1
+            case .notRun: tally.notRun += 1
             case .reported: tally.reported += 1
             }
         }
@@ -63,7 +64,8 @@ package struct BenchReport: Codable, Equatable, Sendable {
         }
         for missing in missing { text += "\n\(missing.measure.rawValue) is missing: \(missing.reason)" }
         if !missing.isEmpty { text += "\n" }
-        return text + "\n\(tally.met) met, \(tally.notMet) not met, \(tally.reported) reported, "
+        let notRun = tally.notRun > 0 ? "\(tally.notRun) not run, " : ""
+        return text + "\n\(tally.met) met, \(tally.notMet) not met, \(notRun)\(tally.reported) reported, "
             + "\(Figure.text(seconds, digits: 0)) s\n"
     }
 }

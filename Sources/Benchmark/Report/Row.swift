@@ -36,6 +36,8 @@ package struct Bar: Codable, Equatable, Sendable {
 package enum Verdict: String, Codable, Sendable {
     case met
     case notMet = "not met"
+    /// What the bar goes by could not be had.
+    case notRun = "not run"
     case reported
 }
 
@@ -64,7 +66,7 @@ package struct Row: Codable, Equatable, Sendable {
     package let bar: Bar?
     package let verdict: Verdict
 
-    /// A row, judged: a bar without the figures it wants is not met.
+    /// A row, judged: a bar without the figures it wants is not run.
     package init(
         _ measure: MeasureID,
         _ title: String,
@@ -85,6 +87,6 @@ package struct Row: Codable, Equatable, Sendable {
             return
         }
         let subject = bar.subject == .ratio ? ratio : ours.p10
-        verdict = subject.map { bar.isMet(by: $0) } ?? false ? .met : .notMet
+        verdict = subject.map { bar.isMet(by: $0) ? .met : .notMet } ?? .notRun
     }
 }

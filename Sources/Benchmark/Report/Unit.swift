@@ -1,6 +1,7 @@
 /// What a figure counts.
 package enum Unit: String, Codable, Sendable {
     case microseconds = "us"
+    case milliseconds = "ms"
     case pagesPerSecond = "pages/s"
     case gigabytesPerSecond = "GB/s"
     case checkpointsPerSecond = "checkpoints/s"
@@ -14,7 +15,7 @@ package enum Unit: String, Codable, Sendable {
     package var moreIsBetter: Bool {
         switch self {
         case .pagesPerSecond, .gigabytesPerSecond, .checkpointsPerSecond, .percent: true
-        case .microseconds, .bytesPerPage, .microsecondsPerPage, .mebibytes, .count: false
+        case .microseconds, .milliseconds, .bytesPerPage, .microsecondsPerPage, .mebibytes, .count: false
         }
     }
 }

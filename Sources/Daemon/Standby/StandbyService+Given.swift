@@ -20,6 +20,21 @@ extension StandbyService {
         }.detach()
     }
 
+    /// Activates a guest as `remusd activate` does; nil if none of that name is known.
+    package func activate(_ guest: String, _ request: ActivateRequest) -> ActivateReply? {
+        self.guest(named: guest)?.activate(request, with: activator)
+    }
+
+    /// When anything that made sense last came of a guest's primary, by the boot clock.
+    package func lastContact(of guest: String) -> Instant? {
+        self.guest(named: guest)?.state.withLock { $0.link.lastContact }
+    }
+
+    /// Whether a connection of a guest's primary is served: whatever came on one that is not is dealt with.
+    package func isServing(_ guest: String) -> Bool {
+        self.guest(named: guest)?.state.withLock { !$0.connections.isEmpty } ?? false
+    }
+
     /// The committed image of a guest, which its session goes on to write; nil if there is none.
     package func image(of guest: String) -> StandbyImage? {
         self.guest(named: guest)?.state.withLock { $0.image?.image }
