@@ -32,7 +32,7 @@ final class EngineSide {
         _ security: LinkSecurity,
         _ paths: Paths,
         interval: TimeSpan,
-        sweepsFrom sweeps: Int?,
+        sweepsFrom sweeps: Int? = nil,
         processor: Int?,
         encoding: EncodingChoice = .plain,
         watch: (any EpochWatch)? = nil
