@@ -24,9 +24,9 @@ struct ProtectCommand: ParsableCommand {
 
             EXIT CODES
               0   protection ended as planned (--detach: it goes on in the background)
-              1   the guest crashed, or cannot be protected
+              1   the guest crashed
               64  the command line makes no sense
-              69  the arbiter granted the guest to somebody else; or no such guest runs here, something else protects it already, or its written pages cannot be found as \
+              69  the arbiter granted the guest to somebody else; or no such guest runs here, it cannot be protected as it is, something else protects it already, or its written pages cannot be found as \
             REMUSD_DIRTY_TRACKING demands
               75  the arbiter does not answer, and nothing was begun; or the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
             reached within --timeout; it goes on trying)
