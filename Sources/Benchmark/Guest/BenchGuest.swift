@@ -172,7 +172,8 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         return pfns.count
     }
 
-    func requestSuspend() throws(GuestError) {
+    /// Asked before each suspend: what it wrote, if there is an order, is there by then.
+    func wantsSweep() throws(GuestError) -> Bool {
         if isSynced, order == nil {
             guard let next = turns.nextOrder() else {
                 throw GuestError(guest: Self.name, reason: "the benchmark is over")
@@ -180,6 +181,10 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
             begin(next)
             runEpoch(next)
         }
+        return false
+    }
+
+    func requestSuspend() {
         runOn()
         isSuspended = true
         // There is an answer already.

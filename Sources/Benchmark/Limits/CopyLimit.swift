@@ -18,6 +18,7 @@ final class CopyLimit {
         memory = try Mapping.anonymous(count: pages * guestPageSize)
         memory.avoidHugePages()
         staging = try Mapping.anonymous(count: Staging.capacity(pages: most, stateCapacity: 1 << 16))
+        staging.preferHugePages()
         var filler = PageWriter(seed: 1)
         filler.fill(memory.base.assumingMemoryBound(to: UInt64.self), words: filled * PageWriter.wordsPerPage)
     }

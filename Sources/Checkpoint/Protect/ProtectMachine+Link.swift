@@ -32,9 +32,7 @@ extension ProtectMachine {
         if case .down = link { return }
         if link == .up || lastLoss != loss { effects.append(.report(.linkLost(loss))) }
         // A peer that takes connections and loses them before the ack, again and again, does not commit either.
-        if link == .up, inFlight != nil, let firstSentAt, now - firstSentAt > settings.maxHold {
-            peerFailing = true
-        }
+        if link == .up, let firstSentAt, now - firstSentAt > settings.maxHold { peerFailing = true }
         link = .down(retryAt: now + settings.retry)
         lastLoss = loss
         if case .silence = loss { wasSilent = true }

@@ -70,7 +70,7 @@ extension ProtectMachine {
         epoch = inFlight ?? epoch
         inFlight = nil
         sentWhileRunning = false
-        resyncSince = resyncSince ?? now
+        resyncSince = nil
         work = .running
         nextSuspend = max(now, nextSuspend)
         effects.append(.absorb)

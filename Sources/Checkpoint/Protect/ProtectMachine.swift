@@ -95,7 +95,7 @@ package struct ProtectMachine {
     var sentWhileRunning = false
     /// Since when no checkpoint could be made; nil when the last one could.
     var stalledSince: Instant?
-    /// When the epoch in flight was first handed to a connection.
+    /// When the epoch that the peer has not acknowledged was first handed to a connection; it may have been taken back since.
     var firstSentAt: Instant?
     /// Since when output has been held for an initial sync to complete, over all attempts.
     var resyncSince: Instant?

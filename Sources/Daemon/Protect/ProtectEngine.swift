@@ -51,6 +51,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var pauseBegan = Instant(nanoseconds: 0)
     private var cutAt = Instant(nanoseconds: 0)
     private var previousCut = Instant(nanoseconds: 0)
+    private var cutEpoch: UInt64?
     var stagedPages = 0
     var guestEndSeen = false
     /// Until when a suspend request is waited for; nil while none is made.
@@ -59,6 +60,8 @@ package final class ProtectEngine: @unchecked Sendable {
     /// How it ended, once it has.
     var endReason: ProtectResult? { result }
 
+    /// There is another processor for those who are waited for.
+    private let hasCompany = ProcessorPin.allowed.count > 1
     private let wakeUp: EventFD
     private let mailbox = Mutex(ProtectMail())
     private let published: Mutex<Snapshot>
@@ -185,7 +188,8 @@ package final class ProtectEngine: @unchecked Sendable {
         )
         let isMore = connection?.mayHaveMore ?? false
         // An ack comes soon; being woken takes as long as sending a small epoch.
-        let looks: UInt64 = machine.work == .inFlight && connection?.isDrained ?? false ? 100_000 : 0
+        let looks: UInt64 =
+            hasCompany && machine.work == .inFlight && connection?.isDrained ?? false ? 100_000 : 0
         Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds, lookingFirst: looks)
         if entries.0.isReady { wakeUp.drain() }
         awaitSuspend()
@@ -317,8 +321,9 @@ package final class ProtectEngine: @unchecked Sendable {
         case .cut(let epoch):
             attempt { () throws(GuestError) in
                 try orders.cut(epoch: epoch)
-                previousCut = cutAt
-                cutAt = now
+                if cutEpoch != epoch { previousCut = cutAt }
+                (cutEpoch, cutAt) = (epoch, now)
+                tee?.began(epoch)
                 harvester.cut()
                 meter { $0.recordEpoch(pages: stagedPages) }
                 events.append(.cut)

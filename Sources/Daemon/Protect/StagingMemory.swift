@@ -1,12 +1,14 @@
 import SystemSupport
 
 /// The memory that epochs are staged in: address space for the largest there can be, and memory for twice the largest there was,
-/// so that a pause seldom waits for the kernel to find some.
+/// so that a pause seldom waits for the kernel to find some; it grows by a little at each commit, so that no beat waits for that either.
 ///
 /// Used by one thread.
 final class StagingMemory {
     /// What is there before the first epoch, in bytes.
     private static let least = 8 << 20
+    /// The most that is had at once, in bytes.
+    private static let step = 16 << 20
 
     private let mapping: Mapping
     /// Bytes that are there.
@@ -22,7 +24,7 @@ final class StagingMemory {
 
     /// Makes room for an epoch twice as large as one of `length` bytes. Takes its time: outside of a pause.
     func prepare(after length: Int) {
-        let wanted = min(2 * length, mapping.count)
+        let wanted = min(2 * length, mapping.count, ready + Self.step)
         guard wanted > ready else { return }
         mapping.populate(ready..<wanted)
         ready = wanted

@@ -3,7 +3,7 @@ import Glibc
 import Logging
 import SystemSupport
 
-/// A file that gets every byte of the stream once, in order, as a standby would commit it. For inspection only: a tee
+/// A file that gets every byte of the stream once, in order, as a standby would commit it; of an epoch that had to be made anew, both. For inspection only: a tee
 /// that fails ends, and never holds up protection longer than a write to the file.
 final class StreamTee {
     private let path: String
@@ -23,6 +23,9 @@ final class StreamTee {
         nextEpoch = 0
         if ftruncate(file.raw, 0) != 0 || lseek(file.raw, 0, SEEK_SET) != 0 { give(up: log) }
     }
+
+    /// An epoch was cut: whatever the file has of it was made before.
+    func began(_ epoch: UInt64) { nextEpoch = epoch }
 
     /// Appends bytes. `epoch` is given for the last piece of an epoch: a repeated one is not written twice.
     func append(_ bytes: UnsafeRawBufferPointer, epoch: UInt64?, _ log: Logger) {

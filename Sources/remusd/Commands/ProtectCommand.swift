@@ -126,7 +126,8 @@ struct ProtectCommand: ParsableCommand {
 
     @Flag(
         help: """
-            For a guest that writes much: send what is dirty just before each pause, which then copies less. Pages that are             written again go twice.
+            For a guest that writes much: send what is dirty just before a pause, which then copies less. Pages that are \
+            written again go twice.
             """
     )
     var sweep = false
