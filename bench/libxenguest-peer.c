@@ -9,7 +9,9 @@
 //
 // Usage: libxenguest-peer unix|tcp PAGES FILLED PRIMARY-CPU STANDBY-CPU, with a control socket as descriptor 3, which says
 // "play PAGES EPOCHS SEED REST", REST in microseconds. It answers "ready" once the first checkpoint is acknowledged; to each
-// order a line "sample PAUSE COMMIT" an epoch, in nanoseconds from the suspend on, then "played". It ends with the socket.
+// order a line "sample PAUSE COMMIT" an epoch, in nanoseconds from the suspend on, then "played PRIMARY STANDBY", in nanoseconds of
+// processor time: the primary's without the guest's own, from the first epoch's acknowledgement to the last's; the standby's of the
+// whole order. It ends with the socket.
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdarg.h>
@@ -268,6 +270,9 @@ static struct {
     uint64_t suspended, resumed;
     uint64_t (*samples)[2];
     int answers;
+    // Processor time: when it began to count, and the guest's since then.
+    uint64_t began, guest, standby_began;
+    clockid_t standby;
 } run;
 
 static FILE *orders, *results;
@@ -285,8 +290,10 @@ static int resume(UNUSED void *data) {
 }
 
 static void next_epoch(void) {
+    uint64_t before = reading(CLOCK_PROCESS_CPUTIME_ID);
     write_pages(run.pages);
     if (run.rest > 0) usleep(run.rest);
+    run.guest += reading(CLOCK_PROCESS_CPUTIME_ID) - before;
 }
 
 static int checkpoint(UNUSED void *data) {
@@ -299,13 +306,22 @@ static int checkpoint(UNUSED void *data) {
     } else {
         run.samples[run.done][0] = run.resumed - run.suspended;
         run.samples[run.done][1] = acknowledged - run.suspended;
+        uint64_t taken = reading(CLOCK_PROCESS_CPUTIME_ID);
+        if (run.done == 0) {
+            run.began = taken;
+            run.guest = 0;
+        }
+        taken -= run.began + run.guest;
         if (++run.done < run.epochs) {
             next_epoch();
             return 1;
         }
+        // By then the standby sleeps: the time of a running process is known from its last tick only.
+        usleep(1000);
+        uint64_t standby = reading(run.standby) - run.standby_began;
         for (size_t i = 0; i < run.epochs; i++)
             fprintf(results, "sample %llu %llu\n", (unsigned long long)run.samples[i][0], (unsigned long long)run.samples[i][1]);
-        fputs("played\n", results);
+        fprintf(results, "played %llu %llu\n", (unsigned long long)taken, (unsigned long long)standby);
     }
     fflush(results);
     unsigned long long seed;
@@ -319,6 +335,7 @@ static int checkpoint(UNUSED void *data) {
     if (!run.samples) die("make room for samples");
     run.done = 0;
     guest.random = seed;
+    run.standby_began = reading(run.standby);
     next_epoch();
     return 1;
 }
@@ -370,6 +387,7 @@ int main(int count, char **arguments) {
         pin(atoi(arguments[5]));
         stand_by(data[1], answers[1]);
     }
+    if (clock_getcpuclockid(standby, &run.standby) != 0) die("look at the standby's processor time");
     close(data[1]);
     close(answers[1]);
     pin(atoi(arguments[4]));

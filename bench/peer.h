@@ -20,11 +20,14 @@ static inline void die(const char *what) {
     exit(1);
 }
 
-static inline uint64_t now(void) {
+/* Nanoseconds. */
+static inline uint64_t reading(clockid_t clock) {
     struct timespec time;
-    clock_gettime(CLOCK_BOOTTIME, &time);
+    if (clock_gettime(clock, &time) != 0) die("read a clock");
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
+
+static inline uint64_t now(void) { return reading(CLOCK_BOOTTIME); }
 
 static inline void pin(int processor) {
     cpu_set_t set;

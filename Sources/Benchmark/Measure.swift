@@ -10,6 +10,6 @@ package protocol Measure: Sendable {
 package enum Measures {
     package static let all: [any Measure] = [
         PauseMeasure(), CommitMeasure(), BytesMeasure(), DeltaMeasure(), LatencyMeasure(), FailoverMeasure(),
-        RateMeasure(), SyncMeasure(), FootprintMeasure(),
+        ProcessorMeasure(), RateMeasure(), SyncMeasure(), FootprintMeasure(), SlowdownMeasure(),
     ]
 }

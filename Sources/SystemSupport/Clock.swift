@@ -12,6 +12,9 @@ package enum Clock {
     /// CLOCK_THREAD_CPUTIME_ID: processor time that the calling thread has used.
     package static var thread: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
 
+    /// CLOCK_PROCESS_CPUTIME_ID: processor time that all threads of this process have used.
+    package static var process: UInt64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+
     private static func read(_ clock: clockid_t) -> UInt64 {
         var now = timespec()
         clock_gettime(clock, &now)

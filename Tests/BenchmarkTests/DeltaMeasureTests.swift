@@ -40,7 +40,7 @@ import Transport
                 #expect(send.time > 0 && send.time <= sample.commit - sample.pause)
                 #expect(send.processor > 0)
                 // Of a page eight words and where they are; of an epoch its state, which is no page.
-                let state = UInt64(BenchGuest.stateSize)
+                let state = UInt64(ReadyState.size)
                 #expect(send.bytes > state && send.bytes < state + 1024 + 128 * UInt64(pages))
             }
             #expect(try host.digest() == side.digest)

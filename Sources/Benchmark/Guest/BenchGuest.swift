@@ -1,4 +1,3 @@
-import CKernels
 import Checkpoint
 import Glibc
 import SystemSupport
@@ -10,10 +9,8 @@ import XenStream
 /// It runs on the engine's thread, between the ack of one epoch and the suspend of the next.
 ///
 /// Unchecked: but for `turns`, only the engine's thread touches it while the engine runs.
-final class BenchGuest: ProtectedGuest, @unchecked Sendable {
+final class BenchGuest: EngineGuest, @unchecked Sendable {
     static let name = "bench"
-    /// Bytes of a small HVM guest's context.
-    static let stateSize = 8192
 
     let description: GuestDescription
     let turns = EpochTurns()
@@ -22,7 +19,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     private let memory: Mapping
     private let dirty: UnsafeMutableBufferPointer<UInt64>
     private let populated: UnsafeMutableBufferPointer<UInt64>
-    private let state: UnsafeMutableRawBufferPointer
+    private let state = ReadyState()
     private let suspended: EventFD
     private let copier = PageCopier()
 
@@ -38,14 +35,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
 
     /// A guest of `pages` pages, the first `filled` of which were written: with anything but for those of `zeros`.
     init(pages: Int, filled: Int, zeros: ZeroPages = ZeroPages(percent: 0)) throws {
-        description = GuestDescription(
-            name: Self.name,
-            uuid: .random(),
-            kind: .hvm,
-            pageCount: pages,
-            address: "",
-            config: Array("{\"c_info\":{\"type\":\"pvh\",\"name\":\"\(Self.name)\"},\"b_info\":{}}".utf8)
-        )
+        description = .bench(pages: pages)
         memory = try Mapping.anonymous(count: pages * guestPageSize)
         memory.avoidHugePages()
         let words = (pages + 63) / 64
@@ -53,8 +43,6 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         dirty.initialize(repeating: 0)
         populated = .allocate(capacity: words)
         populated.initialize(repeating: 0)
-        state = .allocate(byteCount: Self.stateSize, alignment: 64)
-        state.initializeMemory(as: UInt8.self, repeating: 7)
         suspended = try EventFD()
         var filler = PageWriter(seed: 1)
         for pfn in 0..<filled {
@@ -72,7 +60,6 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     deinit {
         dirty.deallocate()
         populated.deallocate()
-        state.deallocate()
     }
 
     private var contents: UnsafeMutablePointer<UInt64> {
@@ -93,6 +80,8 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
     /// The guest runs: writes its pages, and rests.
     func runEpoch(_ order: EpochOrder) {
         guard let bits = dirty.baseAddress else { return }
+        watch?.guestRuns()
+        defer { watch?.guestRan() }
         dirty.update(repeating: 0)
         writer.write(pages: order.pages, of: description.pageCount, in: contents, dirty: bits)
         for index in dirty.indices { populated[index] |= dirty[index] }
@@ -161,15 +150,7 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         types: UnsafeMutableBufferPointer<PageType>,
         into target: UnsafeMutableRawPointer
     ) -> Int {
-        for index in pfns.indices {
-            copier.add(
-                memory.base + Int(pfns[index]) * guestPageSize,
-                to: target + index * guestPageSize
-            )
-            types[index] = .normal
-        }
-        copier.finish()
-        return pfns.count
+        copier.copy(pfns, of: memory, types: types, into: target)
     }
 
     /// Asked before each suspend: what it wrote, if there is an order, is there by then.
@@ -205,52 +186,23 @@ final class BenchGuest: ProtectedGuest, @unchecked Sendable {
         watch?.resumed(sample.resumed)
     }
 
-    var stateCapacity: Int { Self.stateSize + 1024 }
+    var stateCapacity: Int { ReadyState.capacity }
 
     func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
 
     func writeState(into writer: inout StreamWriter) {
-        writer.appendTSCInfo(TSCInfo(khz: 1_000_000, nanoseconds: 1, incarnation: 1))
-        withUnsafeTemporaryAllocation(of: HVMParam.self, capacity: 2) { params in
-            let last = UInt64(description.pageCount - 1)
-            params.initializeElement(at: 0, to: HVMParam(index: HVMParam.storePFN, value: last))
-            params.initializeElement(at: 1, to: HVMParam(index: HVMParam.consolePFN, value: last - 1))
-            writer.appendHVMParams(UnsafeBufferPointer(params))
-        }
-        // No typecode of Xen's own (xen/include/public/arch-x86/hvm/save.h).
-        writer.appendHVMContext(typecode: 0xE2BE, payload: UnsafeRawBufferPointer(state))
+        state.append(to: &writer, pageCount: description.pageCount)
     }
 
     // MARK: What its memory should be elsewhere
 
     /// Of all pages that hold something. The guest waits for an order meanwhile.
     var digest: MemoryDigest {
-        var digest = MemoryDigest()
-        for pfn in 0..<description.pageCount where populated[pfn >> 6] & (1 << UInt64(pfn & 63)) != 0 {
-            digest.add(
-                pfn,
-                UnsafeRawBufferPointer(start: memory.base + pfn * guestPageSize, count: guestPageSize)
-            )
-        }
-        return digest
+        MemoryDigest(
+            of: memory,
+            pages: (0..<description.pageCount).lazy.filter { [populated] pfn in
+                populated[pfn >> 6] & (1 << UInt64(pfn & 63)) != 0
+            }
+        )
     }
-}
-
-/// A checksum over pages and their numbers, in ascending order: the same here and there where the memory is.
-package struct MemoryDigest: Equatable, Sendable, CustomStringConvertible {
-    package private(set) var pages = 0
-    package private(set) var checksum: UInt32 = 0
-
-    package init() {}
-
-    /// Adds a page's content.
-    package mutating func add(_ pfn: Int, _ content: UnsafeRawBufferPointer) {
-        pages += 1
-        withUnsafeBytes(of: UInt64(pfn).littleEndian) {
-            checksum = ckernels_crc32c(checksum, $0.baseAddress, $0.count)
-        }
-        checksum = ckernels_crc32c(checksum, content.baseAddress, content.count)
-    }
-
-    package var description: String { "\(pages) \(checksum)" }
 }

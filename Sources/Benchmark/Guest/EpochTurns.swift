@@ -44,6 +44,11 @@ final class EpochTurns: Sendable {
         return outcome.samples
     }
 
+    /// Sees that protection goes on.
+    func check() throws {
+        if let trouble = state.withLock({ $0.trouble }) { throw BenchError(trouble) }
+    }
+
     /// No more orders come.
     func end() { state.signal { $0.isOver = true } }
 

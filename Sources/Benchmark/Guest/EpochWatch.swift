@@ -6,6 +6,10 @@ protocol EpochWatch: AnyObject, Sendable {
     func connected(_ connection: PrimaryConnection)
     /// An order begins.
     func began(_ order: EpochOrder)
+    /// The guest is about to do what it does in an epoch, on this thread.
+    func guestRuns()
+    /// It has done it.
+    func guestRan()
     /// The guest runs again, since a moment of the boot clock, and the epoch is about to be sent.
     func resumed(_ moment: UInt64)
     /// The engine has done what it could, and is about to wait.
@@ -17,6 +21,8 @@ protocol EpochWatch: AnyObject, Sendable {
 extension EpochWatch {
     func connected(_ connection: PrimaryConnection) {}
     func began(_ order: EpochOrder) {}
+    func guestRuns() {}
+    func guestRan() {}
     func resumed(_ moment: UInt64) {}
     func looked() {}
     func acknowledged(_ count: Int) {}

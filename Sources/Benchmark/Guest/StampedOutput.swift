@@ -2,9 +2,9 @@ import Checkpoint
 
 /// A plug with nothing in it, which notes when it is cut and released.
 final class StampedOutput: OutputBuffer {
-    private let guest: BenchGuest
+    private let guest: any EngineGuest
 
-    init(of guest: BenchGuest) { self.guest = guest }
+    init(of guest: any EngineGuest) { self.guest = guest }
 
     let wasClosed = false
     func cut(epoch: UInt64) { guest.wasCut() }

@@ -15,7 +15,7 @@ protocol TransferLimit {
 
 extension EpochOrder {
     /// Bytes of one of its epochs, and a few.
-    var bytes: Int { Staging.capacity(pages: pages, stateCapacity: BenchGuest.stateSize) }
+    var bytes: Int { Staging.capacity(pages: pages, stateCapacity: ReadyState.size) }
 }
 
 /// What a socket carries by itself, between two processes on two processors: as many bytes as an epoch has, from one warm piece

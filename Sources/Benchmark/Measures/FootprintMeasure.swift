@@ -91,7 +91,7 @@ struct FootprintMeasure: Measure {
     ///   - large: of a guest of 1 GiB.
     ///   - small: of one of a quarter.
     static func resident(large: Footprint, small: Footprint) -> [Row] {
-        let epoch = mebibytes(Staging.capacity(pages: pages, stateCapacity: BenchGuest.stateSize))
+        let epoch = mebibytes(Staging.capacity(pages: pages, stateCapacity: ReadyState.size))
         let sides = [
             ("primary", "delta shadow, staging of an epoch", large.primary, small.primary),
             ("standby", "image, an epoch", large.standby, small.standby),

@@ -23,6 +23,7 @@ final class SideBySide {
     ///   - pages: of the guests, `filled` of which hold something.
     ///   - most: pages that an epoch dirties at most; nil: no copies are measured.
     ///   - sweeps: pages of an epoch from which on ours is swept before its pause; nil: it is not.
+    ///   - watch: sees our epochs go by.
     init(
         _ bench: Bench,
         _ measure: MeasureID,
@@ -31,7 +32,8 @@ final class SideBySide {
         filled: Int,
         copying most: Int? = nil,
         sweepsFrom sweeps: Int? = nil,
-        withSocket: Bool = false
+        withSocket: Bool = false,
+        watch: (any EpochWatch)? = nil
     ) throws {
         let placement = Placement.here
         ours = try EnginePair(
@@ -40,6 +42,7 @@ final class SideBySide {
             filled: filled,
             interval: .microseconds(1),
             sweepsFrom: sweeps,
+            watch: watch,
             placement
         )
         // libxenguest writes to a descriptor: there is no TLS in it.

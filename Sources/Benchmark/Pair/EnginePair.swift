@@ -9,15 +9,11 @@ final class EnginePair {
     private let standby: HelperProcess
     private let directory: TemporaryDirectory
 
-    /// Starts both, and returns once the first epoch is committed.
+    /// Starts both with a guest that costs nothing, and returns once the first epoch is committed.
     /// - Parameters:
     ///   - pages: of the guest, `filled` of which were written; 1 GiB, a quarter of it filled, if not said.
     ///   - zeros: those of them that hold nothing but zeros.
-    ///   - interval: from suspend to suspend, at least.
-    ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
-    ///   - encoding: of pages on their way.
-    ///   - watch: sees the epochs go by.
-    init(
+    convenience init(
         _ link: LinkKind,
         pages: Int = 1 << 18,
         filled: Int = 1 << 16,
@@ -27,6 +23,33 @@ final class EnginePair {
         encoding: EncodingChoice = .plain,
         watch: (any EpochWatch)? = nil,
         _ placement: Placement = .here
+    ) throws {
+        try self.init(
+            link,
+            of: { try BenchGuest(pages: pages, filled: filled, zeros: zeros) },
+            interval: interval,
+            sweepsFrom: sweeps,
+            encoding: encoding,
+            watch: watch,
+            placement
+        )
+    }
+
+    /// Starts both, and returns once the first epoch is committed.
+    /// - Parameters:
+    ///   - guest: makes the guest.
+    ///   - interval: from suspend to suspend, at least.
+    ///   - sweeps: pages of an epoch from which on it is swept before its pause; nil: it is not.
+    ///   - encoding: of pages on their way.
+    ///   - watch: sees the epochs go by.
+    init(
+        _ link: LinkKind,
+        of guest: () throws -> any EngineGuest,
+        interval: TimeSpan,
+        sweepsFrom sweeps: Int? = nil,
+        encoding: EncodingChoice = .plain,
+        watch: (any EpochWatch)? = nil,
+        _ placement: Placement
     ) throws {
         directory = try TemporaryDirectory()
         let paths = Paths(runtime: directory.path, state: directory.path)
@@ -44,7 +67,7 @@ final class EnginePair {
             })
         else { throw BenchError("the standby does not say where it is") }
         primary = try EngineSide(
-            BenchGuest(pages: pages, filled: filled, zeros: zeros),
+            guest(),
             to: address,
             over: sockets?.0,
             security,
@@ -77,12 +100,18 @@ final class EnginePair {
     var standbyPID: Int32 { standby.pid }
 
     /// Bytes of the standby's process that are in memory.
-    func standbyResident() throws -> Int {
-        try standby.lines.say("resident")
-        guard let bytes = try standby.lines.hear("resident", seconds: 30).first.flatMap({ Int($0) }) else {
-            throw BenchError("the standby does not say how large it is")
+    func standbyResident() throws -> Int { try Int(askStandby("resident")) }
+
+    /// Nanoseconds of processor time that the standby's process has taken, all that it has to do with committed epochs included.
+    func standbyProcessor() throws -> UInt64 { try askStandby("processor") }
+
+    /// The number that the standby has to say to a word.
+    private func askStandby(_ word: String) throws -> UInt64 {
+        try standby.lines.say(word)
+        guard let number = try standby.lines.hear(word, seconds: 30).first.flatMap({ UInt64($0) }) else {
+            throw BenchError("the standby says no number to '\(word)'")
         }
-        return bytes
+        return number
     }
 
     /// Ends both.

@@ -6,11 +6,11 @@ import Synchronization
 import SystemSupport
 import Transport
 
-/// The product's own engine, on a thread and a processor of its own, which protects a guest that costs nothing.
+/// The product's own engine, on a thread and a processor of its own, which protects a guest of the benchmark's own.
 final class EngineSide {
     private typealias Connect = @Sendable () throws(SystemError) -> PrimaryConnection
 
-    private let guest: BenchGuest
+    private let guest: any EngineGuest
     private let engine: ProtectEngine
     private let thread: WorkerThread
     private var hasEnded = false
@@ -26,7 +26,7 @@ final class EngineSide {
     ///   - encoding: of pages on their way.
     ///   - watch: sees the epochs go by.
     init(
-        _ guest: BenchGuest,
+        _ guest: any EngineGuest,
         to address: SocketAddress,
         over socket: Descriptor?,
         _ security: LinkSecurity,

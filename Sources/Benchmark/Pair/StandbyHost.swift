@@ -50,12 +50,16 @@ final class StandbyHost: Sendable {
     func lastHeard(of guest: String) -> UInt64? { service.lastContact(of: guest)?.nanoseconds }
 
     /// Of the image's newest epoch, once it is applied.
-    func digest() throws -> MemoryDigest {
+    func digest() throws -> MemoryDigest { try MemoryDigest(of: settle()) }
+
+    /// Waits until the image's newest epoch is applied.
+    @discardableResult
+    func settle() throws -> StandbyImage {
         guard let image = image(of: BenchGuest.name) else {
             throw BenchError("the standby has no image")
         }
         for _ in 0..<1000 where image.appliedEpoch != image.epoch { usleep(10_000) }
-        return try MemoryDigest(of: image)
+        return image
     }
 
     /// No more primaries.

@@ -21,6 +21,9 @@ enum StandbyRole {
             case "digest":
                 let digest = try host.digest()
                 try lines.say("digest \(digest)")
+            case "processor":
+                try host.settle()
+                try lines.say("processor \(Clock.process)")
             case "resident":
                 let bytes = try ResidentMemory.own()
                 try lines.say("resident \(bytes)")

@@ -7,6 +7,8 @@ final class PeerPair {
     static let program = "libxenguest-peer"
 
     private let process: HelperProcess
+    /// What the newest order took of processors.
+    private(set) var processor: ProcessorTimes?
 
     /// Starts it, and returns once its first checkpoint is acknowledged.
     init(_ program: String, _ link: LinkKind, pages: Int, filled: Int, _ placement: Placement) throws {
@@ -27,7 +29,13 @@ final class PeerPair {
         while let line = try process.lines.hear(seconds: 300) {
             let words = line.split(separator: " ")
             switch (words.first ?? "", words.dropFirst().compactMap { UInt64($0) }) {
-            case ("played", _): return samples
+            case ("played", let numbers) where numbers.count == 2:
+                processor = ProcessorTimes(
+                    primary: numbers[0],
+                    standby: numbers[1],
+                    epochs: order.epochs
+                )
+                return samples
             case ("sample", let numbers) where numbers.count == 2:
                 // It tells times from the suspend on.
                 samples.append(

@@ -5,6 +5,7 @@ package enum Unit: String, Codable, Sendable {
     case pagesPerSecond = "pages/s"
     case gigabytesPerSecond = "GB/s"
     case checkpointsPerSecond = "checkpoints/s"
+    case operationsPerSecond = "operations/s"
     case percent = "%"
     case bytesPerPage = "B/page"
     case microsecondsPerPage = "us/page"
@@ -14,7 +15,7 @@ package enum Unit: String, Codable, Sendable {
     /// Whether more of it is better: then a distribution's first percentile is its largest.
     package var moreIsBetter: Bool {
         switch self {
-        case .pagesPerSecond, .gigabytesPerSecond, .checkpointsPerSecond, .percent: true
+        case .pagesPerSecond, .gigabytesPerSecond, .checkpointsPerSecond, .operationsPerSecond, .percent: true
         case .microseconds, .milliseconds, .bytesPerPage, .microsecondsPerPage, .mebibytes, .count: false
         }
     }
