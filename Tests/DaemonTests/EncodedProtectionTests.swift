@@ -5,14 +5,15 @@ import Synchronization
 import SystemSupport
 import Testing
 import Transport
+import XenStream
 
 @testable import Daemon
 
-/// A real engine and a real standby over loopback, with and without encoded pages: the image is the guest's memory.
+/// A real engine and a real standby over loopback, with and without encoded pages and sweeps: the image is the guest's memory.
 @Suite(.timeLimit(.minutes(2))) struct EncodedProtectionTests {
     private let directory: TemporaryDirectory
     private let paths: Paths
-    private let guest = WritingGuest(pages: 256, seed: 5)
+    private let guest = WritingGuest(pages: 256, seed: 5, writesEarly: true)
     private let service: StandbyService
 
     init() throws {
@@ -31,11 +32,15 @@ import Transport
     }
 
     /// An engine that protects on a thread of its own.
-    private func protect(_ encoding: EncodingChoice) throws -> (engine: ProtectEngine, thread: WorkerThread) {
+    private func protect(
+        _ encoding: EncodingChoice,
+        sweepsFrom sweeps: Int? = nil
+    ) throws -> (engine: ProtectEngine, thread: WorkerThread) {
         var options = ProtectOptions(standby: service.address)
         options.settings.interval = .milliseconds(5)
         options.settings.retry = .milliseconds(20)
         options.encoding = encoding
+        options.settings.sweepsFrom = sweeps
         let records = GenerationStore(
             paths,
             try GuestName("web1"),
@@ -100,6 +105,28 @@ import Transport
         try expectEqual()
         let meters = engine.snapshot.meters
         #expect(meters.wireBytes > meters.streamBytes)
+    }
+
+    /// The connection is lost again and again, between two epochs, within a sweep, or before the ack: nothing is lost with it, and the
+    /// session goes on.
+    @Test(arguments: [EncodingChoice.plain, .delta])
+    func whatWasSweptOutlivesTheConnection(_ encoding: EncodingChoice) throws {
+        let (engine, thread) = try protect(encoding, sweepsFrom: 5)
+        defer { end(engine, thread) }
+        try settle(engine)
+        let session = engine.snapshot.status.session
+        var random = SplitMix(state: 7)
+        for _ in 0..<60 {
+            guest.write(epochs: 40)
+            usleep(UInt32.random(in: 100...20_000, using: &random))
+            service.guest(named: "web1")?.state.withLock { state in
+                for connection in state.connections.values { connection.shutDown() }
+            }
+            usleep(30_000)
+        }
+        try settle(engine)
+        try expectEqual()
+        #expect(engine.snapshot.status.session == session)
     }
 
     /// A byte of the image that is not what was sent: found by the checksum, never acknowledged, and mended by what is sent

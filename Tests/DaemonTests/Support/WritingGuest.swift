@@ -2,7 +2,7 @@ import Checkpoint
 import Synchronization
 import XenStream
 
-/// A guest that is a piece of memory, and writes when it is suspended, as often as it was told to.
+/// A guest that is a piece of memory, and writes when it is suspended, or before and after it is swept, as often as it was told to.
 final class WritingGuest: ProtectedGuest, Sendable {
     private struct State {
         var pages: [[UInt8]]
@@ -10,14 +10,32 @@ final class WritingGuest: ProtectedGuest, Sendable {
         var random: SplitMix
         /// Epochs in which it still writes.
         var busyEpochs = 0
+
+        /// In this epoch it has written before it may be swept.
+        var wasEarly = false
+
+        mutating func write(_ count: Int) {
+            guard busyEpochs > 0 else { return }
+            busyEpochs -= 1
+            for _ in 0..<count {
+                let pfn = Int.random(in: pages.indices, using: &random)
+                let word = Int.random(in: 0..<512, using: &random) * 8
+                for byte in word..<word + 8 { pages[pfn][byte] &+= 1 }
+                if pfn % 16 == 0 { pages[pfn] = [UInt8](repeating: 0, count: guestPageSize) }
+                written.insert(pfn)
+            }
+        }
     }
 
     let description: GuestDescription
     let eventDescriptor: Int32 = -1
     let stateCapacity = 4096
+    private let writesEarly: Bool
     private let state: Mutex<State>
 
-    init(pages count: Int, seed: UInt64) {
+    /// - Parameter writesEarly: it writes before it may be swept, too.
+    init(pages count: Int, seed: UInt64, writesEarly: Bool = false) {
+        self.writesEarly = writesEarly
         description = GuestDescription(
             name: "web1",
             uuid: GuestUUID(high: 1, low: 2),
@@ -47,17 +65,19 @@ final class WritingGuest: ProtectedGuest, Sendable {
         }
     }
 
+    func wantsSweep() -> Bool {
+        guard writesEarly else { return false }
+        state.withLock { state in
+            if !state.wasEarly { state.write(20) }
+            state.wasEarly = true
+        }
+        return false
+    }
+
     func requestSuspend() {
         state.withLock { state in
-            guard state.busyEpochs > 0 else { return }
-            state.busyEpochs -= 1
-            for _ in 0..<20 {
-                let pfn = Int.random(in: state.pages.indices, using: &state.random)
-                let word = Int.random(in: 0..<512, using: &state.random) * 8
-                for byte in word..<word + 8 { state.pages[pfn][byte] &+= 1 }
-                if pfn % 16 == 0 { state.pages[pfn] = [UInt8](repeating: 0, count: guestPageSize) }
-                state.written.insert(pfn)
-            }
+            state.write(writesEarly ? 4 : 20)
+            state.wasEarly = false
         }
     }
 
