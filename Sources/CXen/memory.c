@@ -77,6 +77,16 @@ int CXen_log_dirty_on(CXen *xen, uint32_t domid) {
 
 int CXen_log_dirty_off(CXen *xen, uint32_t domid) { return shadow(xen, domid, XEN_DOMCTL_SHADOW_OP_OFF); }
 
+int CXen_log_dirty_count(CXen *xen, uint32_t domid, uint32_t *dirty) {
+    // Without room for the bitmap, and of no pages, this is about the counters only.
+    struct xen_domctl call = {.cmd = XEN_DOMCTL_shadow_op, .domain = (domid_t)domid};
+    call.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_PEEK;
+    errno = 0;
+    if (X.xc_domctl(xen->control, &call)) return CXen_errno();
+    *dirty = call.u.shadow_op.stats.dirty_count;
+    return 0;
+}
+
 int CXen_log_dirty_clean(CXen *xen, uint32_t domid, CXen_buffer *buffer, size_t pages, bool final, uint32_t *dirty) {
     xc_shadow_op_stats_t stats = {0};
     errno = 0;

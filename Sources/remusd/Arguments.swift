@@ -45,6 +45,11 @@ extension ArbiterSpec: ExpressibleByArgument {
     static func argument(_ text: String) throws -> ArbiterSpec { try ArbiterSpec(parsing: text) }
 }
 
+extension IntervalChoice: ExpressibleByArgument {
+    package init?(argument: String) { try? self.init(parsing: argument) }
+    static func argument(_ text: String) throws -> IntervalChoice { try IntervalChoice(parsing: text) }
+}
+
 extension WaitGoal: ExpressibleByArgument {}
 extension EngineChoice: ExpressibleByArgument {}
 extension EncodingChoice: ExpressibleByArgument {}

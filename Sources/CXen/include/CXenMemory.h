@@ -36,6 +36,9 @@ int CXen_types(CXen *xen, uint32_t domid, CXen_buffer *buffer, size_t count);
 /// Switches log-dirty on, with nothing dirty, whoever had it on.
 int CXen_log_dirty_on(CXen *xen, uint32_t domid);
 int CXen_log_dirty_off(CXen *xen, uint32_t domid);
+/// How many bits of the bitmap are set; they stay (XEN_DOMCTL_SHADOW_OP_PEEK, xen/domctl.h). The domain is paused for that moment.
+/// ENOMEM if Xen lost some.
+int CXen_log_dirty_count(CXen *xen, uint32_t domid, uint32_t *dirty);
 /// Reads the bitmap of `pages` pages into the buffer and clears it.
 /// - final: the domain is suspended; adds what Xen itself has mapped for writing.
 /// - dirty: how many bits Xen counted.

@@ -62,6 +62,10 @@ package protocol ProtectedGuest: AnyObject {
     /// Exact while suspended; while the guest runs, a page written during the call shows up in this call or the next.
     func collectDirty(into bitmap: inout PageBitmap) throws(GuestError)
 
+    /// How many pages `collectDirty` would report; nil: that cannot be said, or not without some effort. Asked while the guest runs, a
+    /// few times in an epoch.
+    func dirtyCount() -> Int?
+
     /// Adds every page that may hold something other than zeros. The rest are holes.
     func collectPopulated(into bitmap: inout PageBitmap) throws(GuestError)
     /// Whether holes are RAM of the guest's that was never written, or no RAM at all, of which nothing is sent.
@@ -135,6 +139,7 @@ extension ProtectedGuest {
     package func runAgain() throws(GuestError) {}
     package func letGo() {}
     package func wantsSweep() throws(GuestError) -> Bool { false }
+    package func dirtyCount() -> Int? { nil }
     package func hasPages(_ pfns: UnsafeBufferPointer<UInt64>) throws(GuestError) -> Bool { true }
     package var holesAreRAM: Bool { true }
     package var ramPages: Int { description.pageCount }

@@ -82,6 +82,8 @@ package enum ProtectEvent: Equatable, Sendable {
     case unprotectRequested
     /// More than half of what may be held is held, or no longer: while it is, epochs are shorter.
     case outputFilling(Bool)
+    /// So many pages are dirty since the last suspend: the answer to `nextLook`.
+    case dirtied(pages: Int)
     /// Only time passed.
     case tick
 }

@@ -28,17 +28,18 @@ extension ProtectMachine {
             // It sends nothing that would have to be held, and does nothing that would have to be copied.
             work = .running
             stalledSince = nil
-            nextSuspend = now + max(settings.interval, settings.retry)
+            nextSuspend = now + max(pace.interval, settings.retry)
         case .suspended:
             suspendRefused = false
             // From suspend to suspend; a missed beat is not made up for.
-            nextSuspend = suspendedAt + settings.interval
+            nextSuspend = suspendedAt + pace.interval
             suspendedAt = min(since, now)
+            beginCounting()
             work = .harvesting
             effects.append(.harvest(epoch: epoch, deadline: suspendedAt + settings.maxPause))
         case .refused:
             work = .running
-            nextSuspend = now + max(settings.interval, settings.suspendTimeout)
+            nextSuspend = now + max(pace.interval, settings.suspendTimeout)
             if !suspendRefused { effects.append(.report(.suspendRefused)) }
             suspendRefused = true
             noteStall(now, &effects)
@@ -59,8 +60,9 @@ extension ProtectMachine {
         case .whole where link != .up && sentWhileRunning:
             // Half of the epoch went over a connection that is gone: staging is not the whole of it.
             reason = "the connection was lost"
-        case .whole where now - suspendedAt <= settings.maxPause:
+        case .whole(let pages) where now - suspendedAt <= settings.maxPause:
             work = .cutting
+            stagedPages = pages
             effects.append(.cut(epoch: epoch))
             return
         case .whole: reason = "the pause reached \(settings.maxPause)"
@@ -125,6 +127,7 @@ extension ProtectMachine {
         plugClosed = true
         stalledSince = nil
         movedAt = now
+        measureCut(now)
         inFlight = epoch
         epoch += 1
         work = .resuming(thenSend: true)
@@ -136,6 +139,7 @@ extension ProtectMachine {
         guard case .resuming(let thenSend) = work else { return }
         if thenSend, let inFlight {
             work = .inFlight
+            resumedAt = now
             guard link == .up else { return }
             standbyMayHaveImage = true
             firstSentAt = firstSentAt ?? now

@@ -34,6 +34,7 @@ extension ProtectMachine {
         // A peer that takes connections and loses them before the ack, again and again, does not commit either.
         if link == .up, let firstSentAt, now - firstSentAt > settings.maxHold { peerFailing = true }
         link = .down(retryAt: now + settings.retry)
+        measured = nil
         lastLoss = loss
         if case .silence = loss { wasSilent = true }
         // A checkpoint that is being staged lacks what was sent before: it is dealt with when the guest runs again.

@@ -111,6 +111,7 @@ extension ProtectMachine {
         inFlight = nil
         epoch = 0
         sentWhileRunning = false
+        budgetIsUsed = false
         stalledSince = nil
         firstSentAt = nil
         suspendRefused = false
@@ -209,6 +210,7 @@ extension ProtectMachine {
         lastAck = now
         peerFailing = false
         sentWhileRunning = false
+        measureCommit(now)
         askAgain(now)
         work = .running
         nextSuspend = max(now, nextSuspend)

@@ -119,6 +119,17 @@ package struct ProtectMachine {
     var nextSuspend = Instant(nanoseconds: 0)
     /// More than half of what may be held is held.
     var outputIsFilling = false
+    /// How long epochs last.
+    var pace: IntervalPolicy
+    /// Since the last suspend as many pages are dirty as an epoch may have.
+    var budgetIsUsed = false
+    var nextCount = Instant(nanoseconds: 0)
+    /// What the epoch in flight was like; nil where its acknowledgement says nothing about the link.
+    var measured: IntervalPolicy.Epoch?
+    var stagedPages = 0
+    var resumedAt = Instant(nanoseconds: 0)
+    var cutAt = Instant(nanoseconds: 0)
+    /// Since when the guest is suspended, or asked to; or when it was last.
     var suspendedAt = Instant(nanoseconds: 0)
     /// When the epoch in flight was last cut, begun to be sent, or moved on.
     var movedAt = Instant(nanoseconds: 0)
@@ -131,6 +142,7 @@ package struct ProtectMachine {
     /// - Parameter session: a random, non-zero number; later sessions count up from it.
     package init(settings: ProtectSettings, generation: UInt64, session: UInt64) {
         self.settings = settings
+        pace = settings.pace
         self.generation = generation
         self.session = session
     }
@@ -179,6 +191,7 @@ package struct ProtectMachine {
         case .guestEnded(let end): guestEnded(end, now, &effects)
         case .unprotectRequested: beginEnding(.unprotect, now, &effects)
         case .outputFilling(let isFilling): outputIsFilling = isFilling
+        case .dirtied(let pages): dirtied(pages, now)
         case .tick: break
         }
         passTime(now, &effects)
@@ -272,16 +285,20 @@ package struct ProtectMachine {
         settleStandstill(&effects)
         if maySuspend, now >= suspendDue {
             work = .suspending
-            suspendedAt = now
+            // One that is put off for a sweep is due when that is done.
+            (suspendedAt, nextSuspend) = (now, min(nextSuspend, now))
             effects.append(.suspend(deadline: now + settings.suspendTimeout))
         }
     }
 
-    /// When the guest is suspended next. While output fills what may be held, after a quarter of the interval: but not sooner than
-    /// planned where the last attempt came to nothing.
+    /// When the guest is suspended next. While output fills what may be held, after a quarter of the interval; where the epoch's
+    /// budget is used up, as soon as may be: but not sooner than planned where the last attempt came to nothing.
     private var suspendDue: Instant {
-        guard outputIsFilling, stalledSince == nil, !suspendRefused, !guestPaused else { return nextSuspend }
-        return min(nextSuspend, suspendedAt + settings.interval.percent(25))
+        guard stalledSince == nil, !suspendRefused, !guestPaused else { return nextSuspend }
+        var due = nextSuspend
+        if outputIsFilling { due = min(due, suspendedAt + pace.shortened) }
+        if budgetIsUsed { due = min(due, suspendedAt + pace.soonest) }
+        return due
     }
 
     private var maySuspend: Bool {

@@ -1,7 +1,13 @@
 /// The numbers a protection runs by. All bounded, all the operator's to choose (promise R4).
 package struct ProtectSettings: Equatable, Sendable {
-    /// From suspend to suspend.
+    /// From suspend to suspend, unless there is a `latencyTarget`.
     package var interval: TimeSpan = .milliseconds(50)
+    /// What output is to wait: intervals are chosen by that, epoch by epoch (`IntervalPolicy`). Nil: they are all the same.
+    package var latencyTarget: TimeSpan?
+    /// The intervals, as they begin.
+    package var pace: IntervalPolicy {
+        latencyTarget.map { IntervalPolicy(target: $0) } ?? IntervalPolicy(every: interval)
+    }
     /// Longest time a guest stays suspended; a checkpoint that takes longer is abandoned.
     package var maxPause: TimeSpan = .milliseconds(500)
     /// Longest time a guest may take to follow a suspend request.

@@ -38,6 +38,8 @@ package struct ProtectStatus: Equatable, Sendable {
     package var mayContinue: Bool
     /// No record says by which arbiter the image goes that output is held for.
     package var imageUnknown: Bool
+    /// From suspend to suspend, as it is chosen now.
+    package var interval: TimeSpan
     /// The other copy's generation, in a split.
     package var splitGeneration: UInt64?
 }
@@ -66,6 +68,7 @@ extension ProtectMachine {
             arbiterTrouble: arbiterTrouble,
             mayContinue: mayContinue,
             imageUnknown: imageUnknown,
+            interval: pace.interval,
             splitGeneration: splitGeneration
         )
     }

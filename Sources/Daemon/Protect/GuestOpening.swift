@@ -63,7 +63,7 @@ struct OpenedGuest {
             for name in (try? OutputKeeping.removeOrphans()) ?? [] {
                 warnings.append("removed \(name), which held the output of a guest that is gone")
             }
-            output = try XenOutput(found, devices.cards, interval: options.settings.interval)
+            output = try XenOutput(found, devices.cards, interval: options.settings.pace.most)
             tracking = "log-dirty"
             GuestKeeping.start(found, logs: paths.runtime)
         }

@@ -27,6 +27,17 @@ extension ProtectEngine {
         }
     }
 
+    /// When the guest is asked how many pages are dirty; nil: it need not be, or could not say the last time. Then it is asked again
+    /// in the next epoch.
+    var nextLook: Instant? { countsDirty ? machine.nextLook : nil }
+
+    /// Asks it.
+    func countDirty() {
+        guard let nextLook, now >= nextLook else { return }
+        guard let pages = guest.dirtyCount() else { return countsDirty = false }
+        dispatch(.dirtied(pages: pages))
+    }
+
     func harvest(_ deadline: Instant) {
         let result = harvester.harvest { now > deadline }
         if case .whole(let pages) = result {

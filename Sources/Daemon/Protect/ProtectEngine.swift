@@ -19,7 +19,7 @@ package final class ProtectEngine: @unchecked Sendable {
     private let start: PrimaryStart
     private let identity: PrimaryIdentity
 
-    private var machine: ProtectMachine
+    private(set) var machine: ProtectMachine
     var orders: OutputOrders
     /// A resume failed, and none has succeeded since.
     var resumeOwed = false
@@ -53,6 +53,8 @@ package final class ProtectEngine: @unchecked Sendable {
     private var previousCut = Instant(nanoseconds: 0)
     private var cutEpoch: UInt64?
     var stagedPages = 0
+    /// The guest says how many pages are dirty, as far as is known.
+    var countsDirty = true
     var guestEndSeen = false
     /// Until when a suspend request is waited for; nil while none is made.
     var suspendDeadline: Instant?
@@ -157,7 +159,8 @@ package final class ProtectEngine: @unchecked Sendable {
             }
             publish(false)
             let wake = machine.nextWake(after: now)
-            wait(until: min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake))
+            let next = min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake)
+            wait(until: min(next, nextLook ?? next))
             for event in mailbox.withLock({ exchange(&$0, with: ProtectMail()) }).events { dispatch(event) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true
@@ -172,6 +175,7 @@ package final class ProtectEngine: @unchecked Sendable {
             retryOrder()
             noteProgress()
             attendOutput()
+            countDirty()
             dispatch(.tick)
             pump()
         }
@@ -409,6 +413,7 @@ package final class ProtectEngine: @unchecked Sendable {
     }
 
     private func suspend(_ deadline: Instant) {
+        countsDirty = true
         do throws(GuestError) {
             if try guest.wantsSweep() || sweeps.wantsSweep() { return events.append(.sweepWanted) }
             try guest.requestSuspend()

@@ -106,7 +106,7 @@ package final class ProtectService: Sendable {
         log.notice(
             "protecting",
             metadata: [
-                "standby": "\(options.standby)", "interval": "\(options.settings.interval)",
+                "standby": "\(options.standby)", "interval": "\(IntervalChoice(options.settings))",
                 "dirty_tracking": "\(tracking)", "engine": "\(reader?.rawValue ?? "-")",
             ]
         )
@@ -234,7 +234,8 @@ package final class ProtectService: Sendable {
         status.peer = options.xlPeer?.host ?? options.standby.description
         status.transport = snapshot.transport
         status.address = address
-        status.intervalMs = options.settings.interval.milliseconds
+        status.intervalMs = machine.interval.milliseconds
+        status.latencyTargetMs = options.settings.latencyTarget?.milliseconds
         status.pages = .init(
             dirtyLast: UInt64(meters.lastDirty),
             sentTotal: UInt64(meters.pagesSent),

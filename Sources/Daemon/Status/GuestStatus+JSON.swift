@@ -26,6 +26,7 @@ extension GuestStatus {
         case linkFailure = "link_failure"
         case lastContactAgeMs = "last_contact_age_ms"
         case intervalMs = "interval_ms"
+        case latencyTargetMs = "latency_target_ms"
         case pages, pause
         case outputLatencyUs = "output_latency_us"
         case dirtyTracking = "dirty_tracking"
@@ -67,6 +68,7 @@ extension GuestStatus {
         try values.encodeIfPresent(linkFailure, forKey: .linkFailure)
         try values.encodeIfPresent(lastContactAgeMs, forKey: .lastContactAgeMs)
         try values.encodeIfPresent(intervalMs, forKey: .intervalMs)
+        try values.encodeIfPresent(latencyTargetMs, forKey: .latencyTargetMs)
         try values.encodeIfPresent(pages, forKey: .pages)
         try values.encodeIfPresent(pause, forKey: .pause)
         try values.encodeIfPresent(outputLatencyUs, forKey: .outputLatencyUs)

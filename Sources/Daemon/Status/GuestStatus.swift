@@ -219,8 +219,10 @@ package struct GuestStatus: Codable, Equatable, Sendable {
     package var transport: String?
     /// Where clients reach the guest.
     package var address: String?
-    /// From suspend to suspend, in milliseconds.
+    /// From suspend to suspend, in milliseconds; where that changes, as it is now.
     package var intervalMs: UInt64?
+    /// Where it changes: what output is to wait, in milliseconds.
+    package var latencyTargetMs: UInt64?
     package var pages: Pages?
     package var pause: Pause?
     package var outputLatencyUs: OutputLatency?

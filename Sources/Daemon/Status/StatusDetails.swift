@@ -41,6 +41,7 @@ enum StatusDetails {
             "committed \(number(epoch.committed))",
             status.lastAckAgeMs.map { "last acknowledgement \(milliseconds($0)) ago" } ?? "",
             status.intervalMs.map { "one every \(milliseconds($0))" } ?? "",
+            status.latencyTargetMs.map { "so that output waits for \(milliseconds($0))" } ?? "",
         ])
     }
 

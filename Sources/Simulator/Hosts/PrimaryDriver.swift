@@ -156,6 +156,7 @@ final class PrimaryDriver: Process {
         var due = result == nil ? machine.nextWake(after: now) : now + settings.retry
         if let suspendDeadline { due = min(due, suspendDeadline) }
         if let retry = orders.retryAt { due = min(due, retry) }
+        if let look = machine.nextLook { due = min(due, look) }
         let time = max(host.clock.time(of: due), world.now + .microseconds(10))
         if let wakesAt, wakesAt <= time, wakesAt > world.now { return }
         wakesAt = time
@@ -182,6 +183,9 @@ final class PrimaryDriver: Process {
         if let generation = unstoredOutdated, now >= retryStoreAt { storeOutdated(generation) }
         guard isAlive else { return }
         _ = try? orders.retry(at: now)
+        if let look = machine.nextLook, now >= look {
+            dispatch(.dirtied(pages: world.chance(4) ? 1 << 20 : 100))
+        }
         if result == nil { dispatch(.tick) } else { leave() }
         sleep()
     }

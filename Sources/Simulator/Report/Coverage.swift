@@ -105,7 +105,7 @@ enum PrimaryEvent: String, CaseIterable {
     case notSuspended, sweepWanted, advanced, harvested, notHarvested, cut, resumed, notResumed, stored,
         failed, trackingLost,
         guestEnded
-    case unprotect, wishStored, granted, denied, unanswered, continued, resolved, filling, tick
+    case unprotect, wishStored, granted, denied, unanswered, continued, resolved, filling, dirtied, tick
 
     init(_ event: ProtectEvent) {
         switch event {
@@ -140,6 +140,7 @@ enum PrimaryEvent: String, CaseIterable {
         case .continueRequested: self = .continued
         case .resolveRequested: self = .resolved
         case .outputFilling: self = .filling
+        case .dirtied: self = .dirtied
         case .tick: self = .tick
         }
     }

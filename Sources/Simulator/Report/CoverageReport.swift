@@ -10,7 +10,8 @@ extension Coverage {
         linkLost welcome refused beat echo syncSent trackingLost guestEnded unprotect tick
         """,
         .running: """
-        linkLost refused ack beat echo stored trackingLost guestEnded unprotect granted unanswered tick
+        linkLost refused ack beat echo stored trackingLost guestEnded unprotect granted unanswered \
+        dirtied tick
         """,
         .suspending: """
         linkLost welcome refused ack beat echo suspended notSuspended sweepWanted trackingLost guestEnded \
@@ -23,7 +24,7 @@ extension Coverage {
         """,
         .inFlight: """
         advanced linkLost welcome refused ack beat echo trackingLost guestEnded unprotect granted \
-        unanswered tick
+        unanswered dirtied tick
         """,
         .noLinkRunning: """
         connected linkLost welcome refused beat trackingLost guestEnded unprotect continued tick

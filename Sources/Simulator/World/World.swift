@@ -64,6 +64,7 @@ package final class World {
 
         let count = chance(4) ? 3 : 2
         settings.interval = .milliseconds([50, 100, 200, 400][Int(random(0...3))])
+        settings.latencyTarget = seed % 5 == 0 ? .milliseconds(100) : nil
         settings.aloneAfter = .seconds(random(2...6))
         settings.hasUnreplicatedDisk = arbiterChoice != nil && seed % 3 == 0
         hosts = (0..<count).map { Host($0, in: self) }

@@ -173,6 +173,8 @@ package final class XenGuest: ProtectedGuest {
         extra.removeAll()
     }
 
+    package func dirtyCount() -> Int? { suspension.end == nil && !isReleased ? dirtyLog.count : nil }
+
     /// Looks whether its memory became more, less, or other.
     private func noticeChanges() throws(GuestError) {
         let targetChanged = suspension.takeTargetChange()

@@ -63,6 +63,13 @@ final class DirtyLog {
         case lost
     }
 
+    /// How many pages are dirty; nil: it is off, or Xen does not say.
+    var count: Int? {
+        var count: UInt32 = 0
+        guard isOn, CXen_log_dirty_count(hypervisor.raw, domain, &count) == 0 else { return nil }
+        return Int(count)
+    }
+
     /// Adds the dirty pages to `bitmap` and starts afresh.
     /// - Parameter isFinal: the domain is suspended.
     func read(into bitmap: inout PageBitmap, isFinal: Bool) throws(GuestError) -> Reading {

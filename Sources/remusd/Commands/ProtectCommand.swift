@@ -68,8 +68,17 @@ struct ProtectCommand: ParsableCommand {
     )
     var unsafePeer = false
 
-    @Option(help: "From suspend to suspend (default: 50ms).", transform: TimeSpan.argument)
-    var interval: TimeSpan = .milliseconds(50)
+    @Option(
+        help: ArgumentHelp(
+            """
+            From suspend to suspend; or adaptive, or adaptive:TARGET: from a fifth of TARGET to four times that (10ms to 200ms), so that \
+            output waits for TARGET (50ms), as far as the link and the guest allow it (default: 50ms).
+            """,
+            valueName: "duration|adaptive"
+        ),
+        transform: IntervalChoice.argument
+    )
+    var interval: IntervalChoice = .fixed(.milliseconds(50))
 
     @Option(
         help: "Longest time the guest stays suspended; a longer checkpoint is abandoned (default: 500ms).",
@@ -182,7 +191,7 @@ struct ProtectCommand: ParsableCommand {
 
     func validate() throws {
         try validatePeer()
-        guard interval >= .milliseconds(1) else {
+        if case .fixed(let interval) = interval, interval < .milliseconds(1) {
             throw ValidationError("--interval \(interval): give 1ms or more.")
         }
         guard maxPause >= .milliseconds(1), maxHold >= .milliseconds(10), suspendTimeout >= .milliseconds(1)
@@ -382,7 +391,7 @@ struct ProtectCommand: ParsableCommand {
             // A command such as ssh, and then xl, have to start.
             options.settings.connectTimeout = .seconds(70)
         }
-        options.settings.interval = interval
+        interval.apply(to: &options.settings)
         options.settings.maxPause = maxPause
         options.settings.maxHold = maxHold
         options.settings.suspendTimeout = suspendTimeout

@@ -10,6 +10,9 @@ final class WritingGuest: ProtectedGuest, Sendable {
         var random: SplitMix
         /// Epochs in which it still writes.
         var busyEpochs = 0
+        /// What it says of its dirty pages while it runs, and how often it was asked.
+        var claim: Int?
+        var looks = 0
 
         /// In this epoch it has written before it may be swept.
         var wasEarly = false
@@ -56,6 +59,18 @@ final class WritingGuest: ProtectedGuest, Sendable {
     /// Writes in so many epochs more.
     func write(epochs: Int) { state.withLock { $0.busyEpochs = epochs } }
     var isBusy: Bool { state.withLock { $0.busyEpochs > 0 } }
+
+    /// Has it say this when it is asked how many pages are dirty; nil: that it cannot.
+    func claim(dirty pages: Int?) { state.withLock { $0.claim = pages } }
+    /// How often it was asked.
+    var looks: Int { state.withLock { $0.looks } }
+
+    func dirtyCount() -> Int? {
+        state.withLock {
+            $0.looks += 1
+            return $0.claim
+        }
+    }
 
     /// Changes one byte.
     func change(_ pfn: Int, _ offset: Int) {
