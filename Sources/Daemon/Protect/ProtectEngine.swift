@@ -159,8 +159,9 @@ package final class ProtectEngine: @unchecked Sendable {
             }
             publish(false)
             let wake = machine.nextWake(after: now)
-            let next = min(wake, suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake)
-            wait(until: min(next, nextLook ?? next))
+            // Three at a time: of more, min() makes an array.
+            let ours = min(suspendDeadline ?? wake, orders.retryAt ?? wake, nextAttention ?? wake)
+            wait(until: min(wake, ours, nextLook ?? wake))
             for event in mailbox.withLock({ exchange(&$0, with: ProtectMail()) }).events { dispatch(event) }
             if !guestEndSeen, let end = guest.ended() {
                 guestEndSeen = true

@@ -70,7 +70,7 @@ package final class StandbyService: Sendable {
     let arbiter: StandbyArbiter?
     private let listener: Descriptor
     private let stopping: EventFD
-    private let guests: Mutex<[GuestName: StandbyGuest]>
+    private let guests: Mutex<KnownGuests>
     private let sessions = Atomic<Int>(0)
     /// Connections whose peers are not known yet.
     let door = Doorkeeper()
@@ -93,7 +93,7 @@ package final class StandbyService: Sendable {
         memoryCeiling = options.memoryCeiling ?? Self.availableMemory / 10 * 9
         guardian = try GuardianClient(path: try options.paths.guardianSocket())
         stopping = try EventFD()
-        var found: [GuestName: StandbyGuest] = [:]
+        var found = KnownGuests()
         arbiter = options.standbyArbiter(activator)
         for guest in try StandbyAdoption(options, guardian, activator, arbiter, log).guests() {
             found[guest.name] = guest
@@ -211,8 +211,8 @@ package final class StandbyService: Sendable {
             let new = try newGuest(name, hello)
             let isKept = try guests.withLock { guests in
                 guard guests[name] === known else { return false }
-                guard known != nil || guests.count < Self.guestLimit else {
-                    let reason = "\(guests.count) guests are known here already; forget some of them first"
+                guard known != nil || guests.all.count < Self.guestLimit else {
+                    let reason = "\(guests.all.count) guests are known here already; forget some of them first"
                     throw GuestError(guest: hello.guest.name, reason: reason)
                 }
                 new.visits.add(1, ordering: .relaxed)
@@ -257,11 +257,11 @@ package final class StandbyService: Sendable {
 
     /// The guest called `name`.
     func guest(named name: String) -> StandbyGuest? {
-        guests.withLock { guests in guests.first { $0.key.text == name }?.value }
+        guests.withLock { guests in guests.all.first { $0.name.text == name } }
     }
 
     /// All guests, by name.
-    var allGuests: [StandbyGuest] { guests.withLock { $0.values.sorted { $0.name < $1.name } } }
+    var allGuests: [StandbyGuest] { guests.withLock { $0.all } }
 
     // MARK: Memory
 
@@ -278,7 +278,7 @@ package final class StandbyService: Sendable {
     private func usedMemory(besides guest: StandbyGuest?) -> UInt64 {
         guests.withLock { guests in
             var sum: UInt64 = 0
-            for other in guests.values where other !== guest { sum += other.usedBytes }
+            for other in guests.all where other !== guest { sum += other.usedBytes }
             return sum
         }
     }
