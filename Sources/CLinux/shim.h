@@ -74,6 +74,15 @@ static inline int CLinux_may_run_on(int processor) {
     CPU_ZERO(&set);
     return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET(processor, &set);
 }
+static inline int CLinux_processor(void) { return sched_getcpu(); }
+// Runs on those of `processors` that are not `avoided`.
+static inline int CLinux_run_beside(int avoided, const int *processors, int count) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0; i < count; i++)
+        if (processors[i] != avoided) CPU_SET(processors[i], &set);
+    return sched_setaffinity(0, sizeof set, &set);
+}
 
 // ---- prctl() is variadic.
 

@@ -73,6 +73,8 @@ private final class CopyJob: @unchecked Sendable {
     private let ticket = Atomic<UInt64>(0)
     /// Pages of the running job that are copied.
     private let copied = Atomic<Int>(0)
+    /// Where the owner ran when it woke the helper.
+    private let ownersProcessor = Atomic<Int32>(-1)
     private let isAsleep = Atomic<Bool>(false)
     private let isOver = Atomic<Bool>(false)
     private let wakeUp = try? EventFD()
@@ -106,6 +108,7 @@ private final class CopyJob: @unchecked Sendable {
     /// Wakes the helper if it sleeps.
     func wake() {
         guard isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) else { return }
+        ownersProcessor.store(ProcessorPin.current, ordering: .relaxed)
         wakeUp?.signal()
     }
 
@@ -141,6 +144,8 @@ private final class CopyJob: @unchecked Sendable {
 
     func help() {
         guard let wakeUp else { return }
+        let processors = ProcessorPin.allowed.map { Int32($0) }
+        var avoided: Int32 = -1
         while !isOver.load(ordering: .relaxed) {
             var end = Clock.monotonic + Self.lookout
             repeat {
@@ -151,6 +156,11 @@ private final class CopyJob: @unchecked Sendable {
             _ = Poll.wait(wakeUp.descriptor.raw, milliseconds: -1)
             isAsleep.store(false, ordering: .relaxed)
             wakeUp.drain()
+            // On the owner's own processor it would keep the owner waiting for what it has taken.
+            let owners = ownersProcessor.load(ordering: .relaxed)
+            guard owners != avoided else { continue }
+            ProcessorPin.avoid(owners, of: processors)
+            avoided = owners
         }
     }
 }

@@ -9,6 +9,9 @@ import SystemSupport
 package final class StandbyConnection: Sendable {
     /// Longest wait for the rest of a frame that has begun, in milliseconds.
     private static let stallLimit: Int32 = 1000
+    /// How long the rest of an epoch is looked out for before the thread sleeps, in nanoseconds, where there is a second processor: it is
+    /// there sooner than a sleeper is woken.
+    private static let lookout: UInt64 = ProcessorPin.online > 1 ? 50_000 : 0
 
     private let channel: any ByteChannel
     /// When patience ends for good, in nanoseconds of the monotonic clock.
@@ -71,20 +74,29 @@ package final class StandbyConnection: Sendable {
     package func limit(until deadline: UInt64?) { self.deadline.store(deadline ?? .max, ordering: .relaxed) }
 
     /// Waits for the next frame's first byte, at most `milliseconds`.
+    /// - Parameter soon: more of an epoch is on its way.
     /// - Returns: false if none came; true also if the connection has ended, which the next read tells.
-    package func waitForFrame(milliseconds: Int32) -> Bool {
-        channel.waitReadable(milliseconds: milliseconds)
+    package func waitForFrame(milliseconds: Int32, soon: Bool = false) -> Bool {
+        if soon {
+            let end = Clock.monotonic + Self.lookout
+            while Clock.monotonic < end { if channel.waitReadable(milliseconds: 0) { return true } }
+        }
+        return channel.waitReadable(milliseconds: milliseconds)
     }
 
     /// Fills `target` with the next bytes.
     package func read(into target: UnsafeMutableRawBufferPointer) throws(ConnectionError) {
         var rest = target
+        var looksUntil: UInt64 = 0
         while !rest.isEmpty {
             if let count = try channel.receiveNow(into: rest) {
                 rest = UnsafeMutableRawBufferPointer(rebasing: rest[count...])
-            } else {
-                try waitWhileStalled(writable: channel.owesOutput)
+                looksUntil = 0
+                continue
             }
+            if looksUntil == 0 { looksUntil = Clock.monotonic + Self.lookout }
+            if Clock.monotonic < looksUntil { continue }
+            try waitWhileStalled(writable: channel.owesOutput)
         }
     }
 

@@ -63,7 +63,7 @@ package final class ProtectEngine: @unchecked Sendable {
     var endReason: ProtectResult? { result }
 
     /// There is another processor for those who are waited for.
-    private let hasCompany = ProcessorPin.allowed.count > 1
+    private let hasCompany = ProcessorPin.online > 1
     private let wakeUp: EventFD
     private let mailbox = Mutex(ProtectMail())
     private let published: Mutex<Snapshot>
@@ -192,9 +192,8 @@ package final class ProtectEngine: @unchecked Sendable {
             Poll.Entry(suspendDeadline == nil ? output.eventDescriptor : -1)
         )
         let isMore = connection?.mayHaveMore ?? false
-        // An ack comes soon; being woken takes as long as sending a small epoch.
-        let looks: UInt64 =
-            hasCompany && machine.work == .inFlight && connection?.isDrained ?? false ? 100_000 : 0
+        // Room in the socket, or an ack, comes soon; being woken takes as long as sending a small epoch.
+        let looks: UInt64 = hasCompany && machine.work == .inFlight && connection != nil ? 100_000 : 0
         Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds, lookingFirst: looks)
         if entries.0.isReady { wakeUp.drain() }
         awaitSuspend()

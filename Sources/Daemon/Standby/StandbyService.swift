@@ -212,7 +212,7 @@ package final class StandbyService: Sendable {
             let isKept = try guests.withLock { guests in
                 guard guests[name] === known else { return false }
                 guard known != nil || guests.all.count < Self.guestLimit else {
-                    let reason = "\(guests.all.count) guests are known here already; forget some of them first"
+                    let reason = "\(Self.guestLimit) guests are known here already; forget some of them first"
                     throw GuestError(guest: hello.guest.name, reason: reason)
                 }
                 new.visits.add(1, ordering: .relaxed)

@@ -144,16 +144,18 @@ struct StandbySession {
         )
         var buffer = ControlBuffer()
         let number = stored.image.session
+        var isComing = false
         while true {
             if let warm = stored.warm, warm.isGone {
                 throw GuestError(guest: guest.name.text, reason: warm.reason)
             }
-            guard connection.waitForFrame(milliseconds: 50) else {
+            guard connection.waitForFrame(milliseconds: 50, soon: isComing) else {
                 _ = try guest.handle(.tick)
                 guard isLive(guest) else { return }
                 continue
             }
             let header = try buffer.receiveHeader(from: connection)
+            isComing = header.type.isData
             guard header.session == number else {
                 throw ConnectionError.frame(.badBody(header.type, "it belongs to another session"))
             }
