@@ -9,8 +9,8 @@ import Synchronization
 package final class PageCopier {
     /// The most copies between two calls of `finish`.
     package static let capacity = 1024
-    /// So few are copied before the helper would be awake.
-    private static let alone = 64
+    /// So few are copied in about the time that waking the helper takes.
+    private static let alone = 400
 
     private let job = CopyJob(capacity: PageCopier.capacity)
     private let helper: WorkerThread?

@@ -14,7 +14,7 @@ import Testing
         let source = try Mapping.anonymous(count: pages * Self.pageSize)
         let target = try Mapping.anonymous(count: (pages + 1) * stride)
         let copier = PageCopier(helped: helped)
-        for (round, count) in [1, 31, 33, 64, 256, 1000, 1024, 1024, 40, 1024].enumerated() {
+        for (round, count) in [1, 31, 33, 400, 401, 1000, 1024, 1024, 40, 1024].enumerated() {
             for page in 0..<pages {
                 let content = source.base + page * Self.pageSize
                 memset(content, Int32(truncatingIfNeeded: page &+ round &* 31), Self.pageSize)
