@@ -1,6 +1,5 @@
 import Checkpoint
 import Glibc
-import Logging
 import SystemSupport
 import Testing
 
@@ -8,56 +7,19 @@ import Testing
 
 /// A real engine and a real standby over loopback, with intervals that are chosen epoch by epoch.
 @Suite(.timeLimit(.minutes(2))) struct AdaptiveProtectionTests {
-    private let directory: TemporaryDirectory
-    private let paths: Paths
     private let guest = WritingGuest(pages: 64, seed: 7)
-    private let service: StandbyService
-
-    init() throws {
-        Signals.ignore([SIGPIPE])
-        directory = try TemporaryDirectory()
-        paths = Paths(runtime: directory.path, state: directory.path)
-        try Guardian.serve(at: paths.guardianSocket())
-        var options = StandbyOptions(listen: SocketAddress(host: "127.0.0.1", port: 0), paths: paths)
-        options.log = CapturedLog().logger
-        service = try StandbyService(
-            options,
-            activator: Activators(embedded: NoActivator(), xen: NoActivator())
-        )
-        let service = service
-        try WorkerThread("standby") { service.run() }.detach()
-    }
 
     /// Protects until `epochs` are committed: what was known then, and how many there were in the end.
     private func protect(
         _ choice: IntervalChoice,
         epochs: UInt64
     ) throws -> (then: ProtectStatus, epochs: Int) {
-        var options = ProtectOptions(standby: service.address)
-        choice.apply(to: &options.settings)
-        let records = GenerationStore(
-            paths,
-            try GuestName("web1"),
-            guest.description,
-            peer: options.standby,
-            aloneAfter: options.settings.aloneAfter
-        )
-        let engine = try ProtectEngine(
-            guest: guest,
-            output: FakeOutput(),
-            options: options,
-            identity: PrimaryIdentity(guestPID: 1),
-            start: try records.begin(plugWasClosed: false),
-            records: records,
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        let thread = try WorkerThread("protect") { _ = engine.run() }
+        let pair = try LoopbackPair(guest)
+        let (engine, thread) = try pair.protect { choice.apply(to: &$0.settings) }
         let deadline = Clock.monotonic + 60_000_000_000
         while (engine.snapshot.status.acked ?? 0) < epochs, Clock.monotonic < deadline { usleep(1000) }
         let status = engine.snapshot.status
-        engine.requestUnprotect()
-        thread.join()
-        service.stop()
+        pair.end(engine, thread)
         return (status, engine.snapshot.meters.epochs)
     }
 

@@ -1,6 +1,5 @@
 import Checkpoint
 import Glibc
-import Logging
 import Synchronization
 import SystemSupport
 import Testing
@@ -11,53 +10,23 @@ import XenStream
 
 /// A real engine and a real standby over loopback, with and without encoded pages and sweeps: the image is the guest's memory.
 @Suite(.timeLimit(.minutes(2))) struct EncodedProtectionTests {
-    private let directory: TemporaryDirectory
-    private let paths: Paths
     private let guest = WritingGuest(pages: 256, seed: 5, writesEarly: true)
-    private let service: StandbyService
+    private let pair: LoopbackPair
+    private var service: StandbyService { pair.service }
 
-    init() throws {
-        Signals.ignore([SIGPIPE])
-        directory = try TemporaryDirectory()
-        paths = Paths(runtime: directory.path, state: directory.path)
-        try Guardian.serve(at: paths.guardianSocket())
-        var options = StandbyOptions(listen: SocketAddress(host: "127.0.0.1", port: 0), paths: paths)
-        options.log = CapturedLog().logger
-        service = try StandbyService(
-            options,
-            activator: Activators(embedded: NoActivator(), xen: NoActivator())
-        )
-        let service = service
-        try WorkerThread("standby") { service.run() }.detach()
-    }
+    init() throws { pair = try LoopbackPair(guest) }
 
     /// An engine that protects on a thread of its own.
     private func protect(
         _ encoding: EncodingChoice,
         sweepsFrom sweeps: Int? = nil
     ) throws -> (engine: ProtectEngine, thread: WorkerThread) {
-        var options = ProtectOptions(standby: service.address)
-        options.settings.interval = .milliseconds(5)
-        options.settings.retry = .milliseconds(20)
-        options.encoding = encoding
-        options.settings.sweepsFrom = sweeps
-        let records = GenerationStore(
-            paths,
-            try GuestName("web1"),
-            guest.description,
-            peer: options.standby,
-            aloneAfter: options.settings.aloneAfter
-        )
-        let engine = try ProtectEngine(
-            guest: guest,
-            output: FakeOutput(),
-            options: options,
-            identity: PrimaryIdentity(guestPID: 1),
-            start: try records.begin(plugWasClosed: false),
-            records: records,
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        return (engine, try WorkerThread("protect") { _ = engine.run() })
+        try pair.protect { options in
+            options.settings.interval = .milliseconds(5)
+            options.settings.retry = .milliseconds(20)
+            options.settings.sweepsFrom = sweeps
+            options.encoding = encoding
+        }
     }
 
     /// Waits until what the guest has written by now is committed.
@@ -67,12 +36,6 @@ import XenStream
         let target = (engine.snapshot.status.acked ?? 0) + 3
         while (engine.snapshot.status.acked ?? 0) < target, Clock.monotonic < deadline { usleep(1000) }
         try #require((engine.snapshot.status.acked ?? 0) >= target)
-    }
-
-    private func end(_ engine: ProtectEngine, _ thread: WorkerThread) {
-        engine.requestUnprotect()
-        thread.join()
-        service.stop()
     }
 
     private var image: StandbyImage {
@@ -89,7 +52,7 @@ import XenStream
     @Test func anImageOfDifferencesIsTheGuestsMemory() throws {
         guest.write(epochs: 20)
         let (engine, thread) = try protect(.delta)
-        defer { end(engine, thread) }
+        defer { pair.end(engine, thread) }
         try settle(engine)
         try expectEqual()
         let meters = engine.snapshot.meters
@@ -100,7 +63,7 @@ import XenStream
     @Test func plainIsPlain() throws {
         guest.write(epochs: 3)
         let (engine, thread) = try protect(ProtectOptions(standby: service.address).encoding)
-        defer { end(engine, thread) }
+        defer { pair.end(engine, thread) }
         try settle(engine)
         try expectEqual()
         let meters = engine.snapshot.meters
@@ -112,7 +75,7 @@ import XenStream
     @Test(arguments: [EncodingChoice.plain, .delta])
     func whatWasSweptOutlivesTheConnection(_ encoding: EncodingChoice) throws {
         let (engine, thread) = try protect(encoding, sweepsFrom: 5)
-        defer { end(engine, thread) }
+        defer { pair.end(engine, thread) }
         try settle(engine)
         let session = engine.snapshot.status.session
         var random = SplitMix(state: 7)
@@ -134,7 +97,7 @@ import XenStream
     @Test func anImageThatDiffersIsMendedAndTheSessionGoesOn() throws {
         guest.write(epochs: 3)
         let (engine, thread) = try protect(.delta)
-        defer { end(engine, thread) }
+        defer { pair.end(engine, thread) }
         try settle(engine)
         let session = engine.snapshot.status.session
         for round in 1...3 {
