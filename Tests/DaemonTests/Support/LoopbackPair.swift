@@ -1,4 +1,5 @@
 import Checkpoint
+import Glibc
 import Logging
 import SystemSupport
 
