@@ -1,37 +1,16 @@
-import Checkpoint
 import Daemon
-import SystemSupport
 import Testing
-import Transport
 
 @testable import Benchmark
 
 @Suite(.timeLimit(.minutes(2))) struct DeltaMeasureTests {
     @Test(arguments: [LinkKind.unix, .tcp])
     func everyEpochIsSeenToGoAsWhatChanged(_ link: LinkKind) throws {
-        let directory = try TemporaryDirectory()
-        let paths = Paths(runtime: directory.path, state: directory.path)
-        let host = try StandbyHost(paths, .plaintext)
-        defer { host.stop() }
-        var socket: Descriptor?
-        if link == .unix {
-            let (near, far) = try UnixSocket.pairOfStreams()
-            try host.serve(far)
-            socket = near
-        }
         let watch = SendWatch()
-        let side = try EngineSide(
-            BenchGuest(pages: 4096, filled: 1024),
-            to: host.address,
-            over: socket,
-            .plaintext,
-            paths,
-            interval: .microseconds(1),
-            processor: nil,
-            encoding: .delta,
-            watch: watch
-        )
-        defer { side.end() }
+        let guest = try BenchGuest(pages: 4096, filled: 1024)
+        let pair = try SidePair(guest, over: link, encoding: .delta, watch: watch)
+        defer { pair.end() }
+        let (host, side) = (pair.host, pair.side)
         // More than the engine encodes before it looks around.
         for pages in [1, 300, 2000] {
             let samples = try side.play(EpochOrder(pages: pages, epochs: 5, seed: UInt64(pages), rest: 0))
@@ -45,7 +24,6 @@ import Transport
             }
             #expect(try host.digest() == side.digest)
         }
-        withExtendedLifetime(directory) {}
     }
 
     @Test func bothEncodeEveryPageOfEveryEpoch() throws {

@@ -1,43 +1,14 @@
-import Checkpoint
-import Daemon
-import SystemSupport
 import Testing
-import Transport
 
 @testable import Benchmark
 
 /// A benchmark that moves the wrong bytes measures nothing.
 @Suite(.timeLimit(.minutes(2))) struct PairTests {
-    private let directory: TemporaryDirectory
-    private let paths: Paths
-
-    init() throws {
-        directory = try TemporaryDirectory()
-        paths = Paths(runtime: directory.path, state: directory.path)
-    }
-
     @Test(arguments: [LinkKind.unix, .tcp], [nil, 200])
     func theStandbyHasWhatTheGuestWrote(_ link: LinkKind, _ sweeps: Int?) throws {
-        let host = try StandbyHost(paths, .plaintext)
-        defer { host.stop() }
-        var socket: Descriptor?
-        if link == .unix {
-            let (near, far) = try UnixSocket.pairOfStreams()
-            try host.serve(far)
-            socket = near
-        }
-        let guest = try BenchGuest(pages: 2048, filled: 512)
-        let side = try EngineSide(
-            guest,
-            to: host.address,
-            over: socket,
-            .plaintext,
-            paths,
-            interval: .microseconds(1),
-            sweepsFrom: sweeps,
-            processor: nil
-        )
-        defer { side.end() }
+        let pair = try SidePair(BenchGuest(pages: 2048, filled: 512), over: link, sweepsFrom: sweeps)
+        defer { pair.end() }
+        let (host, side) = (pair.host, pair.side)
         let before = side.digest
         #expect(before.pages == 514)
         #expect(try host.digest() == before)

@@ -1,8 +1,6 @@
 import Checkpoint
-import Daemon
 import SystemSupport
 import Testing
-import Transport
 
 @testable import Benchmark
 
@@ -79,22 +77,10 @@ import Transport
     }
 
     @Test func anOrderIsCountedOnBothSides() throws {
-        let directory = try TemporaryDirectory()
-        let paths = Paths(runtime: directory.path, state: directory.path)
-        let host = try StandbyHost(paths, .plaintext)
-        defer { host.stop() }
         let watch = ProcessorWatch()
-        let side = try EngineSide(
-            BenchGuest(pages: 4096, filled: 1024),
-            to: host.address,
-            over: nil,
-            .plaintext,
-            paths,
-            interval: .microseconds(1),
-            processor: nil,
-            watch: watch
-        )
-        defer { side.end() }
+        let pair = try SidePair(BenchGuest(pages: 4096, filled: 1024), watch: watch)
+        defer { pair.end() }
+        let (host, side) = (pair.host, pair.side)
         _ = try side.play(EpochOrder(pages: 500, epochs: 1, seed: 1, rest: 0))
         #expect(watch.taken == 0)
         let before = Clock.process
@@ -103,6 +89,5 @@ import Transport
         let image = try host.settle()
         #expect(image.appliedEpoch == image.epoch)
         #expect(try host.digest() == side.digest)
-        withExtendedLifetime(directory) {}
     }
 }

@@ -1,9 +1,7 @@
 import Checkpoint
-import Daemon
 import Glibc
 import SystemSupport
 import Testing
-import Transport
 
 @testable import Benchmark
 
@@ -82,22 +80,11 @@ import Transport
     }
 
     @Test func theStandbyHasWhatTheLoopWrote() throws {
-        let directory = try TemporaryDirectory()
-        let paths = Paths(runtime: directory.path, state: directory.path)
-        let host = try StandbyHost(paths, .plaintext)
-        defer { host.stop() }
         let guest = try LoopGuest(pages: 2048, filled: 512, writing: 100, on: nil)
         defer { guest.end() }
-        let side = try EngineSide(
-            guest,
-            to: host.address,
-            over: nil,
-            .plaintext,
-            paths,
-            interval: .milliseconds(20),
-            processor: nil
-        )
-        defer { side.end() }
+        let pair = try SidePair(guest, interval: .milliseconds(20))
+        defer { pair.end() }
+        let (host, side) = (pair.host, pair.side)
         let from = guest.count
         #expect(waits { guest.count.commits >= from.commits + 5 })
         let to = guest.count
@@ -108,7 +95,6 @@ import Transport
         try guest.rest()
         #expect(side.digest.pages == 514)
         #expect(try host.digest() == side.digest)
-        withExtendedLifetime(directory) {}
     }
 
     private func count(_ seconds: UInt64, _ operations: UInt64, _ commits: Int, _ pages: Int)

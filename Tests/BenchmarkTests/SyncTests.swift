@@ -1,7 +1,5 @@
-import Checkpoint
 import Daemon
 import Testing
-import Transport
 
 @testable import Benchmark
 
@@ -22,22 +20,10 @@ import Transport
 
     @Test(arguments: [EncodingChoice.plain, .delta])
     func theStandbyHasTheZerosToo(_ encoding: EncodingChoice) throws {
-        let directory = try TemporaryDirectory()
-        let paths = Paths(runtime: directory.path, state: directory.path)
-        let host = try StandbyHost(paths, .plaintext)
-        defer { host.stop() }
         let guest = try BenchGuest(pages: 2048, filled: 2048, zeros: ZeroPages(percent: 60))
-        let side = try EngineSide(
-            guest,
-            to: host.address,
-            over: nil,
-            .plaintext,
-            paths,
-            interval: .microseconds(1),
-            processor: nil,
-            encoding: encoding
-        )
-        defer { side.end() }
+        let pair = try SidePair(guest, encoding: encoding)
+        defer { pair.end() }
+        let (host, side) = (pair.host, pair.side)
         #expect(side.syncTime > 0)
         #expect(side.digest.pages == 2048)
         #expect(try host.digest() == side.digest)

@@ -44,6 +44,13 @@ import XenStream
             return result
         }
 
+        /// Begins: tracking, epoch 0.
+        func begin() throws {
+            try harvester.startTracking()
+            try sync(0, whole: true)
+            _ = try checkpoint(0)
+        }
+
         func expectEqual() {
             for pfn in guest.pages.indices {
                 #expect(Array(standby.image.page(pfn)) == guest.pages[pfn], "page \(pfn)")
@@ -102,9 +109,7 @@ import XenStream
     @Test func holesStayHolesAndAreKnown() throws {
         let pair = try Pair(pages: 64)
         pair.guest.write(3, 9)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         #expect(pair.standby.image.populatedPages == 1)
         #expect(pair.standby.image.type(of: 3) == .normal && pair.standby.image.type(of: 4) == .allocateOnly)
         #expect(pair.harvester.syncTotal == 1)
@@ -112,9 +117,7 @@ import XenStream
 
     @Test func anAbandonedCheckpointLosesNoPage() throws {
         let pair = try Pair(pages: 64)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         pair.guest.write(1, 1)
         #expect(pair.harvester.harvest { true } == .late)
         pair.guest.write(2, 2)
@@ -127,9 +130,7 @@ import XenStream
 
     @Test func whatWasSentOnALostConnectionIsDirtyAgain() throws {
         let pair = try Pair(pages: 64)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         pair.guest.write(5, 5)
         try pair.sync(1, whole: false)
         // The connection is gone, and with it half an epoch.
@@ -143,9 +144,7 @@ import XenStream
     /// The epoch was cut; part of it went while the guest ran, and what came of it is not known.
     @Test func anEpochThatIsTakenBackIsDirtyAsAWhole() throws {
         let pair = try Pair(pages: 64)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         pair.guest.write(5, 5)
         try pair.sync(1, whole: false)
         pair.guest.write(6, 6)
@@ -161,9 +160,7 @@ import XenStream
 
     @Test func aRoundThatBeganOnALostConnectionEndsWithIt() throws {
         let pair = try Pair(pages: 64)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         pair.guest.write(5, 5)
         try pair.harvester.beginSync(epoch: 1, whole: false)
         pair.harvester.requeueSentPages()
@@ -216,9 +213,7 @@ import XenStream
 
     @Test func moreThanStagingHoldsIsSaidAndNotStaged() throws {
         let pair = try Pair(pages: 2048, staging: Staging.batch)
-        try pair.harvester.startTracking()
-        try pair.sync(0, whole: true)
-        _ = try pair.checkpoint(0)
+        try pair.begin()
         for pfn in 0..<1500 { pair.guest.write(pfn, 3) }
         #expect(try pair.checkpoint(1) == .overCapacity(pages: 1500))
         // A round while the guest runs makes room.

@@ -1,4 +1,5 @@
 import Checkpoint
+import EmbeddedHost
 import Glibc
 import SystemSupport
 import XenStream
@@ -19,7 +20,7 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
     private let memory: Mapping
     private let dirty: UnsafeMutableBufferPointer<UInt64>
     private let populated: UnsafeMutableBufferPointer<UInt64>
-    private let state = ReadyState()
+    let state = ReadyState()
     private let suspended: EventFD
     private let copier = PageCopier()
 
@@ -79,25 +80,27 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
 
     /// The guest runs: writes its pages, and rests.
     func runEpoch(_ order: EpochOrder) {
-        guard let bits = dirty.baseAddress else { return }
         watch?.guestRuns()
         defer { watch?.guestRan() }
-        dirty.update(repeating: 0)
-        writer.write(pages: order.pages, of: description.pageCount, in: contents, dirty: bits)
-        for index in dirty.indices { populated[index] |= dirty[index] }
+        write(order.pages)
         if order.rest > 0 { usleep(order.rest) }
+    }
+
+    /// Writes some pages: these are the dirty ones then.
+    private func write(_ count: Int) {
+        guard let bits = dirty.baseAddress else { return }
+        dirty.update(repeating: 0)
+        writer.write(pages: count, of: description.pageCount, in: contents, dirty: bits)
+        for index in dirty.indices { populated[index] |= dirty[index] }
     }
 
     /// It has run while it was swept, and written meanwhile.
     private func runOn() {
-        guard let sweptAt, let bits = dirty.baseAddress else { return }
+        guard let sweptAt else { return }
         self.sweptAt = nil
-        dirty.update(repeating: 0)
-        guard let order, order.spread > 0 else { return }
+        guard let order, order.spread > 0 else { return write(0) }
         let share = Double(Clock.boot - sweptAt) / (Double(order.spread) * 1000)
-        let pages = Int(min(share, 1) * Double(order.pages))
-        writer.write(pages: pages, of: description.pageCount, in: contents, dirty: bits)
-        for index in dirty.indices { populated[index] |= dirty[index] }
+        write(Int(min(share, 1) * Double(order.pages)))
     }
 
     /// The epoch was acknowledged.
@@ -130,7 +133,6 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
         watch?.looked()
         return suspended.descriptor.raw
     }
-    func ended() -> GuestEnd? { nil }
 
     func startDirtyTracking() { dirty.update(repeating: 0) }
     func stopDirtyTracking() {}
@@ -184,14 +186,6 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
         guard order != nil else { return }
         if !isCut { fail("a checkpoint was abandoned") }
         watch?.resumed(sample.resumed)
-    }
-
-    var stateCapacity: Int { ReadyState.capacity }
-
-    func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
-
-    func writeState(into writer: inout StreamWriter) {
-        state.append(to: &writer, pageCount: description.pageCount)
     }
 
     // MARK: What its memory should be elsewhere

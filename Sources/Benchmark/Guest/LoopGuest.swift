@@ -1,4 +1,5 @@
 import Checkpoint
+import EmbeddedHost
 import Glibc
 import Synchronization
 import SystemSupport
@@ -13,7 +14,7 @@ final class LoopGuest: EngineGuest, @unchecked Sendable {
     var watch: (any EpochWatch)?
     private let memory: Mapping
     private let filled: Int
-    private let state = ReadyState()
+    let state = ReadyState()
     private let copier = PageCopier()
     private let scan: PagemapScan
     private var tracking: WriteTracking?
@@ -113,7 +114,6 @@ final class LoopGuest: EngineGuest, @unchecked Sendable {
     // MARK: What the engine asks
 
     var eventDescriptor: Int32 { loop.stands.descriptor.raw }
-    func ended() -> GuestEnd? { nil }
 
     func startDirtyTracking() throws(GuestError) {
         // A second one on the same memory would be refused (EBUSY).
@@ -164,14 +164,6 @@ final class LoopGuest: EngineGuest, @unchecked Sendable {
     func resume() {
         loop.stands.drain()
         loop.goOn()
-    }
-
-    var stateCapacity: Int { ReadyState.capacity }
-
-    func writeStatic(into writer: inout StreamWriter) { writer.appendRecord(.staticDataEnd) }
-
-    func writeState(into writer: inout StreamWriter) {
-        state.append(to: &writer, pageCount: description.pageCount)
     }
 
     private var range: Range<UInt64> {

@@ -125,11 +125,6 @@ final class EncodingTrial: @unchecked Sendable {
 
     /// Of what the standby would have.
     private var digest: MemoryDigest {
-        var digest = MemoryDigest()
-        for pfn in 0..<guest.description.pageCount {
-            let page = shadowMemory.base + pfn * guestPageSize
-            digest.add(pfn, UnsafeRawBufferPointer(start: page, count: guestPageSize))
-        }
-        return digest
+        MemoryDigest(of: shadowMemory, pages: 0..<guest.description.pageCount)
     }
 }

@@ -6,7 +6,7 @@ import Daemon
 struct SyncMeasure: Measure {
     let id = MeasureID.b9
 
-    /// How pages travel on which link. Between two hosts the daemon encodes them; within one it does not.
+    /// How pages travel on which link.
     struct Case {
         let link: LinkKind
         let encoding: EncodingChoice

@@ -11,8 +11,9 @@ final class HelperProcess {
     private var isReaped = false
 
     /// Starts `path`, whose standard output goes where our standard error does.
-    /// - Parameter environment: in place of this process's, as `NAME=value`.
-    /// - Parameter printsLines: its standard output is its end of the control socket instead.
+    /// - Parameters:
+    ///   - environment: in place of this process's, as `NAME=value`.
+    ///   - printsLines: its standard output is its end of the control socket instead.
     init(
         _ name: String,
         _ path: String,

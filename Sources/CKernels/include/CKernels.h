@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Pure functions over memory, chosen at run time by processor. Each has a Swift twin in Checkpoint
+// Pure functions over memory, chosen at run time by processor. What computes has a Swift twin in Checkpoint
 // (Kernels.swift), which is its oracle in the tests.
 
 /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `length` bytes, continued from `crc` (0 to begin).

@@ -80,15 +80,7 @@ package struct PageBitmap: ~Copyable {
     /// Adds every pfn of `other`, which has the same page count.
     package mutating func formUnion(_ other: borrowing PageBitmap) {
         precondition(other.pageCount == pageCount)
-        for group in used.indices {
-            var bits = other.used[group]
-            used[group] |= bits
-            while bits != 0 {
-                let index = group << 6 + bits.trailingZeroBitCount
-                words[index] |= other.words[index]
-                bits &= bits - 1
-            }
-        }
+        other.forEachUsed { add(other.words[$0], to: $0) }
     }
 
     /// Adds the pfns of a bitmap in the same form; bits beyond the page count are not looked at.

@@ -126,7 +126,8 @@ package struct ProtectMachine {
     var nextCount = Instant(nanoseconds: 0)
     /// What the epoch in flight was like; nil where its acknowledgement says nothing about the link.
     var measured: IntervalPolicy.Epoch?
-    var stagedPages = 0
+    /// Pages of the epoch that was staged last.
+    package internal(set) var stagedPages = 0
     var resumedAt = Instant(nanoseconds: 0)
     var cutAt = Instant(nanoseconds: 0)
     /// Since when the guest is suspended, or asked to; or when it was last.

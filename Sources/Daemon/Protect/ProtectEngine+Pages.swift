@@ -41,7 +41,6 @@ extension ProtectEngine {
     func harvest(_ deadline: Instant) {
         let result = harvester.harvest { now > deadline }
         if case .whole(let pages) = result {
-            stagedPages = pages
             sweeps.wasCopied(pages: pages)
         } else {
             meter { $0.abandoned += 1 }

@@ -52,7 +52,6 @@ package final class ProtectEngine: @unchecked Sendable {
     private var cutAt = Instant(nanoseconds: 0)
     private var previousCut = Instant(nanoseconds: 0)
     private var cutEpoch: UInt64?
-    var stagedPages = 0
     /// The guest says how many pages are dirty, as far as is known.
     var countsDirty = true
     var guestEndSeen = false
@@ -329,12 +328,12 @@ package final class ProtectEngine: @unchecked Sendable {
                 (cutEpoch, cutAt) = (epoch, now)
                 tee?.began(epoch)
                 harvester.cut()
-                meter { $0.recordEpoch(pages: stagedPages) }
+                meter { $0.recordEpoch(pages: machine.stagedPages) }
                 events.append(.cut)
             }
         case .resume: resume()
         case .sendEpoch(let epoch):
-            meter { $0.pagesSent += stagedPages }
+            meter { $0.pagesSent += machine.stagedPages }
             tee?.append(harvester.bytes, epoch: epoch, log)
             connection?.send(harvester.bytes, epoch: epoch, endsEpoch: true, records: harvester.records)
         case .pauseGuest: standStill(true)

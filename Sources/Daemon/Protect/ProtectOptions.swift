@@ -22,7 +22,7 @@ package struct ProtectOptions: Sendable {
     }
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
-    /// How pages are sent; nil: encoded between hosts, plain within one.
+    /// How pages are sent.
     package var encoding = EncodingChoice.plain
     /// Who grants generations; nil: nobody is asked.
     package var arbiter: (any Arbiter)? {

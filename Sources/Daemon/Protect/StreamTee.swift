@@ -3,8 +3,8 @@ import Glibc
 import Logging
 import SystemSupport
 
-/// A file that gets every byte of the stream once, in order, as a standby would commit it; of an epoch that had to be made anew, both. For inspection only: a tee
-/// that fails ends, and never holds up protection longer than a write to the file.
+/// A file that gets every byte of the stream once, in order, as a standby would commit it; of an epoch that had to be made
+/// anew, both. For inspection only: a tee that fails ends, and never holds up protection longer than a write to the file.
 final class StreamTee {
     private let path: String
     private let file: Descriptor

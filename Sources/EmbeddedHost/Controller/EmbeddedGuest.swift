@@ -99,19 +99,13 @@ package final class EmbeddedGuest: ProtectedGuest {
         types: UnsafeMutableBufferPointer<PageType>,
         into contents: UnsafeMutableRawPointer
     ) throws(GuestError) -> Int {
-        for (index, pfn) in pfns.enumerated() {
-            precondition(pfn < UInt64(description.pageCount), "pfn outside the guest")
-            let target = contents + index * guestPageSize
-            copier.add(memory.base + Int(pfn) * guestPageSize, to: target)
-            types[index] = .normal
-        }
-        copier.finish()
+        let count = copier.copy(pfns, of: memory, types: types, into: contents)
         if !isSuspended {
             for (index, pfn) in pfns.enumerated() {
                 tracker.copied(Int(pfn), contents + index * guestPageSize)
             }
         }
-        return pfns.count
+        return count
     }
 
     // MARK: Suspending
