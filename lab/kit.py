@@ -32,7 +32,7 @@ class Kit:
         self.alpha, self.beta = lab.alpha, lab.beta
         self.clients = []
         self.watchers = []
-        self.background = []
+        self.background = []  # (host, its power-on, pid): after a loss of power another process has the number.
         self.disturbed = False
         self.etcd = None
         for host in lab.hosts.values():
@@ -80,7 +80,7 @@ class Kit:
         line = command if isinstance(command, str) else " ".join(shlex.quote(word) for word in command)
         script = "mkdir -p %s; setsid sh -c %s </dev/null >>%s/%s.log 2>&1 & echo $!"
         pid = int(host.run(script % (LOGS, shlex.quote("exec " + line), LOGS, name)).stdout)
-        self.background.append((host, pid))
+        self.background.append((host, host.record.pid(), pid))
         return pid
 
     def standby(self, host, *options):
@@ -163,7 +163,8 @@ class Kit:
             if host.state() == "off":
                 self.lab.power_on(host)
         for host in self.lab.hosts.values():
-            pids = " ".join(str(pid) for where, pid in self.background if where is host)
+            now = (host, host.record.pid())
+            pids = " ".join(str(pid) for *where, pid in self.background if tuple(where) == now)
             wipe = "kill -9 %s; " % pids if pids else ""
             # Together, and again: a guardian that is left brings its protect back.
             wipe += "for i in 1 2 3 4 5; do p=$(pgrep -x remusd) || break; kill -9 $p; done; "

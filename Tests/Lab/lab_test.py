@@ -22,7 +22,7 @@ import runner  # noqa: E402
 import switch  # noqa: E402
 import watcher  # noqa: E402
 from failure import UsageError  # noqa: E402
-from kit import Skip  # noqa: E402
+from kit import Kit, Skip  # noqa: E402
 
 
 class MemoryPort(switch.Port):
@@ -171,6 +171,55 @@ class StillLab:
 
     class links:
         heal = staticmethod(lambda: None)
+
+
+class MemoryHost:
+    """A host that keeps what it is told to run. It is its own record: each time it has power, another process runs it."""
+
+    name = "alpha"
+
+    def __init__(self):
+        self.record, self.process, self.told = self, 100, []
+
+    def pid(self):
+        return self.process
+
+    def lose_power_and_start_again(self):
+        self.process += 1
+
+    def state(self):
+        return "on"
+
+    def run(self, command, **options):
+        self.told.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="219\n")
+
+
+class MemoryLab:
+    class links:
+        @staticmethod
+        def heal():
+            pass
+
+    def __init__(self):
+        self.alpha = self.beta = MemoryHost()
+        self.hosts = {"alpha": self.alpha}
+
+
+class TidyTests(unittest.TestCase):
+    def setUp(self):
+        self.lab = MemoryLab()
+        self.kit = Kit(self.lab, lambda text: None)
+        self.kit.start(self.lab.alpha, "standby", "remusd standby")
+
+    def test_what_a_case_started_is_ended(self):
+        self.kit.tidy()
+        self.assertIn("kill -9 219;", self.lab.alpha.told[-1])
+
+    def test_after_a_loss_of_power_another_process_has_the_number_and_is_left_alone(self):
+        self.lab.alpha.lose_power_and_start_again()
+        self.kit.tidy()
+        self.assertNotIn("219", self.lab.alpha.told[-1])
 
 
 class RunnerTests(unittest.TestCase):
