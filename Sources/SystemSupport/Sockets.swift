@@ -121,6 +121,31 @@ package enum TCP {
         }
     }
 
+    /// Room in the kernel for what one end of an epoch is ahead of the other, in bytes: for a whole epoch of most guests, since a
+    /// sender that waits for room gives its processor away, and is the later to get it back. (The kernel doubles it: socket(7).)
+    private static let room: Int32 = 4 << 20
+
+    /// Room for what is sent few times and much at once, also beyond the host's `net.core.wmem_max` where that is allowed
+    /// (CAP_NET_ADMIN: socket(7), SO_SNDBUFFORCE).
+    package static func makeSendRoom(_ socket: Descriptor) throws(SystemError) {
+        try makeRoom(socket, forced: SO_SNDBUFFORCE, within: SO_SNDBUF)
+    }
+
+    /// The same at the end that receives (`net.core.rmem_max`, SO_RCVBUFFORCE).
+    package static func makeReceiveRoom(_ socket: Descriptor) throws(SystemError) {
+        try makeRoom(socket, forced: SO_RCVBUFFORCE, within: SO_RCVBUF)
+    }
+
+    private static func makeRoom(_ socket: Descriptor, forced: Int32, within limit: Int32) throws(SystemError)
+    {
+        do throws(SystemError) {
+            try setOption(socket, SOL_SOCKET, forced, room)
+        } catch {
+            guard error.code == EPERM else { throw error }
+            try setOption(socket, SOL_SOCKET, limit, room)
+        }
+    }
+
     private static func option(_ socket: Descriptor, _ level: Int32, _ name: Int32) throws(SystemError)
         -> Int32
     {

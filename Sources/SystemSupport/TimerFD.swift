@@ -13,7 +13,10 @@ package final class TimerFD: Sendable {
         descriptor = Descriptor(owning: raw)
     }
 
-    /// Runs out every `nanoseconds` from now on; 0 stops it.
+    /// Runs out no more.
+    package func stop() { repeats(every: 0) }
+
+    /// Runs out every `nanoseconds` from now on.
     package func repeats(every nanoseconds: UInt64) {
         let span = timespec(
             tv_sec: Int(nanoseconds / 1_000_000_000),

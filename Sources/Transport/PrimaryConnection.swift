@@ -98,8 +98,7 @@ package final class PrimaryConnection {
         if channel == nil {
             do throws(SystemError) {
                 if let address { try TCP.finishConnecting(socket, to: address) }
-                // Few large writes: room for a whole chunk or more (socket(7); the kernel doubles and caps it).
-                try TCP.setOption(socket, SOL_SOCKET, SO_SNDBUF, 4 << 20)
+                try TCP.makeSendRoom(socket)
             } catch {
                 throw .system(error)
             }

@@ -34,7 +34,7 @@ package final class StandbyConnection: Sendable {
         self.deadline.store(deadline, ordering: .relaxed)
         do throws(SystemError) {
             try TCP.setOption(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-            try TCP.setOption(socket, SOL_SOCKET, SO_RCVBUF, 4 << 20)
+            try TCP.makeReceiveRoom(socket)
         } catch {
             throw .system(error)
         }
@@ -54,7 +54,7 @@ package final class StandbyConnection: Sendable {
     package init(over socket: Descriptor, peer: String) throws(SystemError) {
         channel = PlainChannel(socket)
         self.peer = peer
-        try TCP.setOption(socket, SOL_SOCKET, SO_RCVBUF, 4 << 20)
+        try TCP.makeReceiveRoom(socket)
     }
 
     /// For poll.

@@ -30,8 +30,8 @@ final class SocketLimit: TransferLimit {
     init(_ link: LinkKind, _ placement: Placement) throws {
         self.placement = placement
         let (near, far) = try link == .unix ? UnixSocket.pairOfStreams() : Self.loopback()
-        try TCP.setOption(near, SOL_SOCKET, SO_SNDBUF, 4 << 20)
-        try TCP.setOption(far, SOL_SOCKET, SO_RCVBUF, 4 << 20)
+        try TCP.makeSendRoom(near)
+        try TCP.makeReceiveRoom(far)
         socket = near
         sink = try HelperProcess(
             "the sink",

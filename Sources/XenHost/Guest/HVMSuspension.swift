@@ -107,7 +107,7 @@ package final class HVMSuspension: DomainSuspension {
         if pause == .saving {
             if !model.isSaved, Clock.monotonic >= deadline { model.failLate() }
             guard model.isSaved || model.failure != nil else { return nil }
-            timer.repeats(every: 0)
+            timer.stop()
             pause = .suspended
         }
         return pause == .suspended ? .suspended : nil
@@ -165,7 +165,7 @@ package final class HVMSuspension: DomainSuspension {
         }
         try vcpus.resume()
         owedSince = nil
-        timer.repeats(every: 0)
+        timer.stop()
         forgetRequest()
     }
 
@@ -177,7 +177,7 @@ package final class HVMSuspension: DomainSuspension {
         }
         if let end = vcpus.checkEnd() {
             owedSince = nil
-            timer.repeats(every: 0)
+            timer.stop()
             return end
         }
         if owedSince != nil { try? letRun(within: 0) }
