@@ -19,8 +19,9 @@ BAR = 1.5
 # As the table calls them: the peer to the other host, which ours is compared with, and to nowhere.
 PEER = "xl remus -Fnd"
 PEERS = {PEER: xlremus.start, "xl remus -Fbnd": xlremus.start_to_nowhere}
-OURS, NOTHING = "remusd", "unprotected"
-WAYS = (NOTHING, OURS, *PEERS)
+OURS = {"remusd": [], "remusd --encoding delta": ["--encoding", "delta"]}
+NOTHING = "unprotected"
+WAYS = (NOTHING, *OURS, *PEERS)
 
 
 def main(words):
@@ -87,9 +88,9 @@ class Cell:
 
 def cell(kit, name, load, way, seconds):
     guest = kit.guest(name)
-    if way == OURS:
+    if way in OURS:
         kit.standby(kit.beta)
-        kit.protect(name, kit.alpha, kit.beta, "--interval", "%dms" % INTERVAL_MS)
+        kit.protect(name, kit.alpha, kit.beta, "--interval", "%dms" % INTERVAL_MS, *OURS[way])
         kit.wait_protected(name, kit.alpha, seconds=240)
     elif way in PEERS:
         PEERS[way](kit, name, INTERVAL_MS)
@@ -111,11 +112,11 @@ def cell(kit, name, load, way, seconds):
     tick_ms = (time.monotonic() - start) * 1000 / int(total.group(1))
     gaps = [int(ticks) * tick_ms for ticks in re.findall(r"^gap (\d+)$", text, re.M)]
     suspensions, freeze, thaw = suspended(text)
-    return Cell(gaps, wall, after - before if way == OURS else suspensions, freeze, thaw)
+    return Cell(gaps, wall, after - before if way in OURS else suspensions, freeze, thaw)
 
 
 def committed(kit, name, way):
-    return (kit.status(name, kit.alpha, "primary").get("epoch") or {}).get("committed") or 0 if way == OURS else 0
+    return (kit.status(name, kit.alpha, "primary").get("epoch") or {}).get("committed") or 0 if way in OURS else 0
 
 
 def suspended(text):
@@ -144,18 +145,21 @@ def middle(values):
 def row(cells, name, load):
     quiet = cells[name, load, NOTHING]
     rest = quiet.lost_ms / quiet.wall
-    ours, peer = cells[name, load, OURS], cells[name, load, PEER]
-    own, other = ours.each(rest), peer.each(rest)
-    counts = ours.rate >= peer.rate
-    ratio = other / own if own and other and own > 0 else None
+    peer = cells[name, load, PEER]
     return {
         "guest": name,
         "pages_per_100ms": load,
         "ways": {way: describe(cells[name, load, way], rest) for way in WAYS},
-        "ratio": ratio,
-        "counts": counts,
-        "met": None if not counts or ratio is None else ratio >= BAR,
+        "verdicts": {way: verdict(cells[name, load, way], peer, rest) for way in OURS},
     }
+
+
+def verdict(ours, peer, rest):
+    """What the peer loses, over what ours loses; whether that counts, and is enough."""
+    own, other = ours.each(rest), peer.each(rest)
+    ratio = other / own if own and other and own > 0 else None
+    counts = ratio is not None and ours.rate >= peer.rate
+    return {"ratio": ratio, "counts": counts, "met": ratio >= BAR if counts else None}
 
 
 def describe(cell, rest):
@@ -181,8 +185,10 @@ def table(rows):
             lines.append("| " + " | ".join(words) + " |")
     lines.append("")
     for each in rows:
-        verdict = {True: "met", False: "NOT MET", None: "does not count"}[each["met"]]
-        lines.append("%s, %d pages: xl remus -Fnd loses %s times as much (bar: %.1f): %s" % (each["guest"], each["pages_per_100ms"], number(each["ratio"]), BAR, verdict))
+        for way, found in each["verdicts"].items():
+            words = {True: "met", False: "NOT MET", None: "does not count"}[found["met"]]
+            told = (each["guest"], each["pages_per_100ms"], PEER, number(found["ratio"]), way, BAR, words)
+            lines.append("%s, %d pages: %s loses %s times as much as %s (bar: %.1f): %s" % told)
     return "\n".join(lines)
 
 

@@ -69,11 +69,11 @@ def exported(kit, name, standby):
     kit.say("verify-stream-v2: %s" % (shown.strip()[-200:] or "no complaint"))
 
 
-def failover(name, activation, engine):
+def failover(name, activation, engine, *options):
     def action(kit):
         guest = kit.guest(name)
         kit.standby(kit.beta, "--activation", activation)
-        kit.protect(name, kit.alpha, kit.beta, "--engine", engine)
+        kit.protect(name, kit.alpha, kit.beta, "--engine", engine, *options)
         kit.wait_protected(name, kit.alpha)
         if activation == "cold":
             exported(kit, name, kit.beta)
@@ -84,6 +84,11 @@ def failover(name, activation, engine):
 
 for each in MATRIX:
     case("failover-%s-%s-%s" % each, ci=each in CI, seconds=400)(failover(*each))
+# Warm, pages of zeros and LZ4; cold, differences too (docs/protocol.md, "Page encodings").
+for each in [("pvh2", "warm"), ("pv1", "cold")]:
+    case("failover-%s-%s-delta" % each, ci=False, seconds=400)(failover(*each, "native", "--encoding", "delta"))
+# Before each pause, what is dirty already; and intervals by what is dirty.
+case("failover-pvh1-warm-sweep", ci=False, seconds=400)(failover("pvh1", "warm", "native", "--sweep", "--interval", "adaptive:400ms"))
 
 
 def there_and_back(names, ways):
