@@ -8,16 +8,17 @@ import Synchronization
 package final class ControlThreads: Sendable {
     /// The thread of the connections.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    private let handlers = NIOThreadPool(numberOfThreads: 4)
-    private let orders = NIOThreadPool(numberOfThreads: 8)
-    private let producers = NIOThreadPool(numberOfThreads: 2)
+    private let handlers: NIOThreadPool
+    private let orders: NIOThreadPool
+    private let producers: NIOThreadPool
     private let isStopped = Atomic<Bool>(false)
 
-    /// Starts them.
-    package init() {
-        handlers.start()
-        orders.start()
-        producers.start()
+    /// Starts them: as many as may block at once.
+    package init(handlers: Int = 4, orders: Int = 8, producers: Int = 2) {
+        self.handlers = NIOThreadPool(numberOfThreads: handlers)
+        self.orders = NIOThreadPool(numberOfThreads: orders)
+        self.producers = NIOThreadPool(numberOfThreads: producers)
+        for pool in [self.handlers, self.orders, self.producers] { pool.start() }
     }
 
     deinit { stop() }

@@ -2,6 +2,9 @@ import EmbeddedHost
 
 /// The control socket of an embedded guest: `GET /v1/status`, `POST /v1/stop`.
 package enum EmbeddedGuestControl {
+    /// Threads for `serve`. Neither of its answers blocks, and each thread delays a guest that is activated.
+    package static func threads() -> ControlThreads { ControlThreads(handlers: 1, orders: 1, producers: 1) }
+
     /// Serves `guest-NAME.sock`, with `threads`, until the server is stopped or let go.
     package static func serve(
         _ host: EmbeddedGuestHost,

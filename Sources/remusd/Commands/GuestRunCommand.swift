@@ -82,7 +82,7 @@ struct GuestRun: ParsableCommand {
         let waiter = try SignalWaiter(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM]) { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
         // An activation has time for them before it has for the rest.
-        let threads = ControlThreads()
+        let threads = EmbeddedGuestControl.threads()
         if adoptMemoryFd != nil, let starter {
             stopped.whenSet { starter.shutDown() }
             // Until then it uses neither the image nor an address, and makes no file.
