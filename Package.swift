@@ -45,11 +45,8 @@ let package = Package(
             pkgConfig: "libnl-route-3.0",
             providers: [.apt(["libnl-route-3-dev"])]
         ),
-        .systemLibrary(
-            name: "CCurl",
-            pkgConfig: "libcurl",
-            providers: [.apt(["libcurl4-openssl-dev"])]
-        ),
+        // Headers only, too: of all processes, a daemon with an etcd loads the library.
+        .target(name: "CCurl"),
         .systemLibrary(name: "CTLS", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         room("SystemSupport", ["CKernels", "CLinux"]),
         room("XenStream"),

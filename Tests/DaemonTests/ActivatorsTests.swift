@@ -11,6 +11,7 @@ import XenStream
     /// Remembers what it was asked for.
     private final class Witness: GuestActivator {
         let starts = Mutex<[String]>([])
+        let begins = Mutex<[String]>([])
         let obstacles: [String]
 
         init(obstacles: [String] = []) { self.obstacles = obstacles }
@@ -24,6 +25,10 @@ import XenStream
             ActivationOutlook(obstacles: obstacles, neededBytes: 2, freeBytes: 1)
         }
         func missingResources(for request: ActivationRequest) -> [String] { obstacles }
+        func begin(_ request: ActivationRequest) -> (any BegunStart)? {
+            begins.withLock { $0.append(request.description.name) }
+            return nil
+        }
         func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
             starts.withLock { $0.append(request.description.name) }
             throw GuestError(guest: request.description.name, reason: "a witness starts nothing")
@@ -62,8 +67,11 @@ import XenStream
             "d": "",
         ]
         for (name, config) in configs.sorted(by: { $0.key < $1.key }) {
+            _ = all.begin(request(name, config: config))
             _ = try? all.start(request(name, config: config))
         }
+        #expect(embedded.begins.withLock { $0 } == ["a"])
+        #expect(xen.begins.withLock { $0 } == ["b", "c", "d"])
         #expect(embedded.starts.withLock { $0 } == ["a"])
         #expect(xen.starts.withLock { $0 } == ["b", "c", "d"])
     }

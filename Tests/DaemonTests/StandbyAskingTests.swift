@@ -11,6 +11,16 @@ import XenStream
 @Suite struct StandbyAskingTests {
     private final class Witness: GuestActivator {
         let starts = Mutex(0)
+        /// What was begun, and, of each, what the record on disk said at that moment.
+        let begun = Mutex<[(start: Begun, record: StandbyRecord.State?)]>([])
+        private let record: String
+
+        init(record: String) { self.record = record }
+
+        final class Begun: BegunStart {
+            let isAbandoned = Mutex(false)
+            func abandon() { isAbandoned.withLock { $0 = true } }
+        }
 
         func runningGuest(named name: String, uuid: GuestUUID, unfinished: UnfinishedStart?)
             -> ActivatedGuest?
@@ -21,7 +31,17 @@ import XenStream
             ActivationOutlook(obstacles: [])
         }
         func missingResources(for request: ActivationRequest) -> [String] { [] }
+        func begin(_ request: ActivationRequest) -> (any BegunStart)? {
+            let start = Begun()
+            let state = try? StandbyRecord.load(from: record)?.state
+            begun.withLock { $0.append((start, state)) }
+            return start
+        }
         func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
+            let begun = begun.withLock { $0.last?.start }
+            #expect(request.begun as? Begun === begun && begun?.isAbandoned.withLock { $0 } == false)
+            let state = try? StandbyRecord.load(from: record)?.state
+            #expect(state == .active, "written down before it starts")
             starts.withLock { $0 += 1 }
             throw GuestError(guest: request.description.name, reason: "a witness starts nothing")
         }
@@ -30,12 +50,20 @@ import XenStream
     private let directory: TemporaryDirectory
     private let name: GuestName
     private let paths: Paths
-    private let witness = Witness()
+    private let witness: Witness
 
     init() throws {
         directory = try TemporaryDirectory()
         name = try GuestName("db")
         paths = Paths(runtime: directory.path, state: directory.path)
+        witness = Witness(record: paths.standbyRecord(name))
+    }
+
+    /// The starts that were begun are over, and were begun before anything was granted.
+    private func expectBegun(_ count: Int, sourceLocation: SourceLocation = #_sourceLocation) {
+        let begun = witness.begun.withLock { $0 }
+        #expect(begun.count == count, sourceLocation: sourceLocation)
+        #expect(begun.allSatisfy { $0.start.isAbandoned.withLock { $0 } }, sourceLocation: sourceLocation)
     }
 
     /// Holds an image of generation 5, whose primary is gone since a moment.
@@ -83,6 +111,8 @@ import XenStream
         let reply = guest.activate(ActivateRequest(), with: witness)
         // The start itself fails here, after the grant.
         #expect(reply.outcome == .tryAgain && witness.starts.withLock { $0 } > 0)
+        #expect(witness.begun.withLock { $0.first?.record } == .image)
+        expectBegun(1)
         let request = try #require(arbiter.asked.first)
         #expect(request.from == 5 && request.usedBefore)
         let kept = try record()
@@ -98,6 +128,7 @@ import XenStream
         let guest = try guest(arbiter)
         let reply = guest.activate(ActivateRequest(), with: witness)
         #expect(reply.outcome == .arbiterDenied && reply.exitCode == 11)
+        expectBegun(1)
         #expect(try record().state == .image && witness.starts.withLock { $0 } == 0)
     }
 
@@ -115,6 +146,7 @@ import XenStream
         let arbiter = StubArbiter(ours)
         let guest = try guest(arbiter)
         #expect(guest.activate(ActivateRequest(dryRun: true), with: witness).outcome == .wouldActivate)
+        expectBegun(0)
         #expect(arbiter.asked.isEmpty)
     }
 
@@ -123,6 +155,7 @@ import XenStream
         let guest = try guest(arbiter, disk: true)
         #expect(guest.activate(ActivateRequest(), with: witness).outcome == .fencingUnconfirmed)
         #expect(arbiter.asked.isEmpty)
+        expectBegun(0)
         _ = guest.activate(ActivateRequest(confirmFenced: "alpha"), with: witness)
         #expect(arbiter.asked.count == 1)
     }
@@ -172,6 +205,7 @@ import XenStream
         if force { (order.ifGeneration, order.force) = (5, true) }
         let reply = guest.activate(order, with: witness)
         #expect(reply.outcome == .tryAgain && reply.message.contains(paths.audit))
+        expectBegun(1)
         #expect(arbiter.asked.isEmpty && witness.starts.withLock { $0 } == 0)
         #expect(try record().state == .image)
         // Where nobody vouches for anything there is nothing to write down; nor after the grant.

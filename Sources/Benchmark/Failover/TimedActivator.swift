@@ -33,6 +33,8 @@ final class TimedActivator: GuestActivator {
         activator.missingResources(for: request)
     }
 
+    func begin(_ request: ActivationRequest) -> (any BegunStart)? { activator.begin(request) }
+
     func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
         let guest = try activator.start(request)
         last.withLock { $0 = (Clock.boot, guest) }

@@ -17,6 +17,8 @@ package struct ActivationRequest: Sendable {
     package var willRun: @Sendable () -> Void
     /// The guest, built already, if its host keeps it so; then the image is nothing more than that.
     package var prepared: (any PreparedGuest)?
+    /// What `GuestActivator.begin` began for this start, to be gone on with.
+    package var begun: (any BegunStart)?
 
     package init(
         description: GuestDescription,
@@ -46,6 +48,13 @@ package protocol PreparedGuest: Sendable {
     var isGone: Bool { get }
     /// Why it is lost.
     var reason: String { get }
+}
+
+/// A start that was begun before anybody has permitted it, with what does not make the guest run. It ends with the process
+/// that began it.
+package protocol BegunStart: Sendable {
+    /// Ends it and leaves nothing of it, unless `GuestActivator.start` has gone on with it. Any number of times.
+    func abandon()
 }
 
 /// A start that an earlier daemon began and did not live to finish.
@@ -118,6 +127,14 @@ package protocol GuestActivator: Sendable {
     func outlook(for description: GuestDescription) -> ActivationOutlook
     /// Everything that can be checked without touching anything: returns what is missing, empty if it can start.
     func missingResources(for request: ActivationRequest) -> [String]
+    /// Begins with what takes time and does not make the guest run, while the grant is asked for and written down: reads nothing
+    /// of the image and changes nothing of it, and nobody outside sees anything of it. Does not wait for what it began.
+    /// - Returns: nil where there is nothing to begin with, or it failed, which `start` will say.
+    func begin(_ request: ActivationRequest) -> (any BegunStart)?
     /// Starts the guest; returns once it answers. A throw leaves the image as it was and nothing running.
     func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest
+}
+
+extension GuestActivator {
+    package func begin(_ request: ActivationRequest) -> (any BegunStart)? { nil }
 }

@@ -13,7 +13,11 @@ struct EtcdStore: RecordStore {
         let idle = Mutex<HTTPSession?>(nil)
     }
 
-    init(_ spec: EtcdSpec) { self.spec = spec }
+    init(_ spec: EtcdSpec) {
+        self.spec = spec
+        // Now, not when a guest waits for a grant. What is missing is said when it is asked.
+        HTTPSession.prepare()
+    }
 
     var name: String { spec.name }
 

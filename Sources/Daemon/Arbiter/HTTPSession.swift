@@ -12,20 +12,22 @@ final class HTTPSession: @unchecked Sendable {
     /// Seconds for which a connection without traffic is used again.
     private static let connectionAge = 5
 
-    private static let isStarted = CCurl_start() == CURLE_OK
-
     private let handle: UnsafeMutableRawPointer
     private let headers: UnsafeMutablePointer<curl_slist>?
     private let errors = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private var answer: [UInt8] = []
 
+    /// Loads libcurl, where that is not done yet: a few milliseconds.
+    /// - Returns: what is missing; nil if nothing is.
+    @discardableResult
+    static func prepare() -> String? { CCurl_load().map { String(cString: $0) } }
+
     /// - Parameter etcd: the files for TLS.
     init(_ etcd: EtcdSpec) throws(ArbiterError) {
-        guard Self.isStarted, let handle = curl_easy_init() else {
-            throw ArbiterError("libcurl cannot be started")
-        }
+        if let missing = Self.prepare() { throw ArbiterError("etcd is asked by libcurl: \(missing)") }
+        guard let handle = CCurl_open() else { throw ArbiterError("libcurl cannot be started") }
         self.handle = handle
-        headers = curl_slist_append(nil, "Content-Type: application/json")
+        headers = CCurl_list_append(nil, "Content-Type: application/json")
         errors.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         let taker: CCurl_taker = { bytes, _, count, context in
             guard let bytes, let context else { return 0 }
@@ -56,8 +58,8 @@ final class HTTPSession: @unchecked Sendable {
     }
 
     deinit {
-        curl_easy_cleanup(handle)
-        curl_slist_free_all(headers)
+        CCurl_close(handle)
+        CCurl_list_free(headers)
         errors.deallocate()
     }
 
@@ -82,7 +84,7 @@ final class HTTPSession: @unchecked Sendable {
             // Read only, and only until the end of the transfer.
             let start = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
             let set = CCurl_set_pointer(handle, CURLOPT_POSTFIELDS, start)
-            return set == CURLE_OK ? curl_easy_perform(handle) : set
+            return set == CURLE_OK ? CCurl_perform(handle) : set
         }
         guard outcome == CURLE_OK else {
             let words = errors.pointee == 0 ? Self.text(outcome) : String(cString: errors)
@@ -100,5 +102,5 @@ final class HTTPSession: @unchecked Sendable {
         return bytes.count
     }
 
-    private static func text(_ code: CURLcode) -> String { String(cString: curl_easy_strerror(code)) }
+    private static func text(_ code: CURLcode) -> String { String(cString: CCurl_text(code)) }
 }

@@ -41,7 +41,6 @@ package final class ControlServer: Sendable {
 
     /// The right to `path`; nil once stopped.
     private let lock: Mutex<SocketLock?>
-    private let group: MultiThreadedEventLoopGroup
     private let threads: ControlThreads
     private let connections: ControlConnections
     private let listener: any Channel
@@ -49,11 +48,13 @@ package final class ControlServer: Sendable {
     /// Begins to serve.
     /// - Parameters:
     ///   - path: the socket. A dead predecessor's file is replaced; a living one's is not touched.
+    ///   - threads: of its own, where they have been started already.
     ///   - handler: answers one request. Called on several threads at once, may block for seconds.
     /// - Throws: `ControlServerError` if another process serves `path`, `SystemError` if the socket cannot be made.
     package init(
         path: String,
         limits: Limits = Limits(),
+        threads: ControlThreads? = nil,
         handler: @escaping @Sendable (ControlRequest) -> ControlResponse
     ) throws {
         guard let lock = try SocketLock(path: path + ".lock") else {
@@ -62,14 +63,13 @@ package final class ControlServer: Sendable {
         self.path = path
         self.lock = Mutex(lock)
         let socket = try UnixSocket.listen(at: path)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let threads = ControlThreads()
+        let threads = threads ?? ControlThreads()
         let connections = ControlConnections(limit: limits.connections)
         var decoding = NIOHTTPDecoderLimitConfiguration()
         decoding.maxHeaderListSize = limits.headerBytes
         decoding.maxHeaderFieldSize = limits.headerFieldBytes
         let limitsOfDecoder = decoding
-        let bootstrap = ServerBootstrap(group: group)
+        let bootstrap = ServerBootstrap(group: threads.group)
             .serverChannelOption(.backlog, value: 64)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -92,11 +92,9 @@ package final class ControlServer: Sendable {
             listener = try bootstrap.withBoundSocket(given).wait()
         } catch {
             threads.stop()
-            try? group.syncShutdownGracefully()
             unlink(path)
             throw error
         }
-        self.group = group
         self.threads = threads
         self.connections = connections
     }
@@ -113,8 +111,7 @@ package final class ControlServer: Sendable {
         defer { withExtendedLifetime(held) {} }
         unlink(path)
         try? listener.close().wait()
-        connections.drain(on: group.next(), milliseconds: drainMilliseconds)
+        connections.drain(on: threads.group.next(), milliseconds: drainMilliseconds)
         threads.stop()
-        try? group.syncShutdownGracefully()
     }
 }

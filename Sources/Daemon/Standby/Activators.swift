@@ -51,6 +51,10 @@ package struct Activators: GuestActivator {
         activator(for: request).missingResources(for: request)
     }
 
+    package func begin(_ request: ActivationRequest) -> (any BegunStart)? {
+        activator(for: request).begin(request)
+    }
+
     package func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
         try activator(for: request).start(request)
     }

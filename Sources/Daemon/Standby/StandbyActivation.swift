@@ -55,7 +55,10 @@ extension StandbyGuest {
             let decision = decide(request)
             guard let generation = decision.generation else { return refusal(decision) }
             // While the hooks were asked, a session may have begun with another image.
-            let plan = state.withLock { state in state.image.map { makePlan(request, $0) } } ?? plan
+            var plan = state.withLock { state in state.image.map { makePlan(request, $0) } } ?? plan
+            // Beside the writing; what does not come to a start, whatever the reason, is ended.
+            plan.begun = activator.begin(plan)
+            defer { plan.begun?.abandon() }
             // A grant is permanent: nobody's word is needed any more.
             guard let said = request.word, !isGranted else {
                 return carryOut(decision, request, plan, activator)

@@ -2,8 +2,15 @@ import EmbeddedHost
 
 /// The control socket of an embedded guest: `GET /v1/status`, `POST /v1/stop`.
 package enum EmbeddedGuestControl {
-    /// Serves `guest-NAME.sock` until the server is stopped or let go.
-    package static func serve(_ host: EmbeddedGuestHost, paths: Paths) throws -> ControlServer {
+    /// Threads for `serve`. Neither of its answers blocks, and each thread delays a guest that is activated.
+    package static func threads() -> ControlThreads { ControlThreads(handlers: 1, orders: 1, producers: 1) }
+
+    /// Serves `guest-NAME.sock`, with `threads`, until the server is stopped or let go.
+    package static func serve(
+        _ host: EmbeddedGuestHost,
+        paths: Paths,
+        _ threads: ControlThreads
+    ) throws -> ControlServer {
         var router = ControlRouter()
         router.on("GET", "/v1/status") { _, _ in .encoding(EmbeddedGuestStatus(host.status)) }
         router.on("POST", "/v1/stop") { _, _ in
@@ -11,7 +18,7 @@ package enum EmbeddedGuestControl {
             return .encoding(["outcome": "stopping"])
         }
         let name = try GuestName(host.configuration.name)
-        return try ControlServer(path: try paths.guestSocket(name), handler: router.handle)
+        return try ControlServer(path: try paths.guestSocket(name), threads: threads, handler: router.handle)
     }
 }
 

@@ -7,9 +7,6 @@ package final class EmbeddedActivator: GuestActivator {
     private let executable: String
     private let runtimeDirectory: String
 
-    /// How long a guest may take to say that it serves.
-    private static let startLimit: Int32 = 10_000
-
     /// - Parameters:
     ///   - executable: the `remusd` to run as the guest.
     ///   - runtimeDirectory: where the guest will have its control socket; handed on as REMUSD_RUNTIME_DIR.
@@ -61,80 +58,63 @@ package final class EmbeddedActivator: GuestActivator {
         return missing
     }
 
+    /// Starts the child: a process needs longer to get to where it could use an image than all the rest of an activation takes.
+    package func begin(_ request: ActivationRequest) -> (any BegunStart)? {
+        (try? spawn(request)).map { EmbeddedStart($0) }
+    }
+
     package func start(_ request: ActivationRequest) throws(GuestError) -> ActivatedGuest {
         let name = request.description.name
         guard let registers = GuestRegisters.find(inStateRecords: request.stateRecords) else {
             throw GuestError(guest: name, reason: "the image's state holds no registers of an embedded guest")
         }
+        let child: WaitingChild
         do {
-            let pipe = try Pipe.create()
-            request.willRun()
-            let pid = try spawn(request, registers, ready: pipe.write)
-            return try awaitReady(pid, pipe.read, name)
-        } catch let error as GuestError {
-            throw error
+            child = try (request.begun as? EmbeddedStart)?.take() ?? spawn(request)
         } catch {
             throw GuestError(guest: name, reason: "\(error)")
         }
+        registers.encode(to: child.registers.base)
+        request.willRun()
+        do throws(WaitingChild.Failure) {
+            return ActivatedGuest(address: try child.release(), guest: EmbeddedProcess(child.pid))
+        } catch {
+            child.end()
+            throw GuestError(guest: name, reason: "cannot start the image: \(error.reason)")
+        }
     }
 
-    private func spawn(
-        _ request: ActivationRequest,
-        _ registers: GuestRegisters,
-        ready: Descriptor
-    ) throws(SystemError) -> Int32 {
+    private func spawn(_ request: ActivationRequest) throws(SystemError) -> WaitingChild {
         let description = request.description
         let copy = fcntl(request.memoryDescriptor, F_DUPFD_CLOEXEC, 3)
         guard copy >= 0 else { throw SystemError("duplicate the image's descriptor") }
         let memory = Descriptor(owning: copy)
         let block = try Memfd.create(name: "registers", size: GuestRegisters.size)
-        let mapping = try Mapping.shared(block, count: GuestRegisters.size)
-        registers.encode(to: mapping.base)
+        let registers = try Mapping.shared(block, count: GuestRegisters.size)
+        let (ours, its) = try UnixSocket.pairOfStreams()
         var arguments = ["guest", "run", description.name]
         arguments += ["--memory", String(description.pageCount * guestPageSize)]
         arguments += ["--listen", request.address ?? description.address, "--uuid", "\(description.uuid)"]
         arguments += ["--adopt-memory-fd", "3", "--adopt-registers-fd", "4", "--ready-fd", "5"]
         var environment = ChildProcess.environment.filter { !$0.hasPrefix("REMUSD_RUNTIME_DIR=") }
         environment.append("REMUSD_RUNTIME_DIR=\(runtimeDirectory)")
-        return try ChildProcess.spawn(
+        let pid = try ChildProcess.spawn(
             executable,
             arguments,
-            inherited: [3: memory, 4: block, 5: ready],
+            inherited: [3: memory, 4: block, 5: its],
             environment: environment
         )
+        return WaitingChild(pid: pid, channel: ours, registers: registers)
     }
 
-    /// Reads the child's one line. Anything but "ready" ends the child.
-    private func awaitReady(_ pid: Int32, _ pipe: Descriptor, _ name: String) throws(GuestError)
-        -> ActivatedGuest
-    {
-        let deadline = Clock.monotonic + UInt64(Self.startLimit) * 1_000_000
-        var line: [UInt8] = []
-        var reason = "it did not say that it is ready within \(Self.startLimit / 1000) s"
-        reading: while line.count < 4096 {
-            let now = Clock.monotonic
-            guard now < deadline else { break }
-            guard Poll.wait(pipe.raw, milliseconds: Int32((deadline - now) / 1_000_000) + 1) else { continue }
-            var byte: UInt8 = 0
-            switch read(pipe.raw, &byte, 1) {
-            case 1 where byte == UInt8(ascii: "\n"):
-                let text = String(decoding: line, as: UTF8.self)
-                if text.hasPrefix("ready ") {
-                    ChildProcess.reapWhenEnded(pid)
-                    return ActivatedGuest(address: String(text.dropFirst(6)), guest: EmbeddedProcess(pid))
-                }
-                reason = text.hasPrefix("error ") ? String(text.dropFirst(6)) : "it said: \(text)"
-                break reading
-            case 1: line.append(byte)
-            case 0:
-                reason = "it ended before it was ready"
-                break reading
-            default: break
-            }
+    /// In the child: waits to be told that it may take the image.
+    /// - Returns: false if it never may: who started it has given it up, or has ended.
+    package static func awaitRelease(_ channel: Descriptor) -> Bool {
+        var word: UInt8 = 0
+        while true {
+            let count = read(channel.raw, &word, 1)
+            if count >= 0 || errno != EINTR { return count == 1 && word == WaitingChild.release }
         }
-        kill(pid, SIGKILL)
-        ChildProcess.reap(pid)
-        throw GuestError(guest: name, reason: "cannot start the image: \(reason)")
     }
 
     /// In the child: takes over the descriptors that `start` gave it.

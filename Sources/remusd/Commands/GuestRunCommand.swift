@@ -81,6 +81,13 @@ struct GuestRun: ParsableCommand {
         let stopped = Latch()
         let waiter = try SignalWaiter(starter == nil ? [SIGTERM, SIGINT] : [SIGTERM]) { _ in stopped.set() }
         defer { withExtendedLifetime(waiter) {} }
+        // An activation has time for them before it has for the rest.
+        let threads = EmbeddedGuestControl.threads()
+        if adoptMemoryFd != nil, let starter {
+            stopped.whenSet { starter.shutDown() }
+            // Until then it uses neither the image nor an address, and makes no file.
+            guard EmbeddedActivator.awaitRelease(starter) else { return }
+        }
         var configuration = EmbeddedGuestConfiguration(
             name: name.text,
             uuid: uuid.flatMap { GuestUUID($0) } ?? .random(),
@@ -95,7 +102,7 @@ struct GuestRun: ParsableCommand {
             )
         }
         let host = try EmbeddedGuestHost(configuration)
-        let server = try EmbeddedGuestControl.serve(host, paths: paths)
+        let server = try EmbeddedGuestControl.serve(host, paths: paths, threads)
         defer { server.stop() }
         stopped.whenSet { host.stop() }
         try host.run {
