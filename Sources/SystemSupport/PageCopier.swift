@@ -96,7 +96,7 @@ private final class CopyJob: @unchecked Sendable {
 
     /// Copies the first `count` pages. Returns when all are copied.
     func copy(_ count: Int, alone: Bool) {
-        if alone { return ckernels_copy_pages(sources, targets, count, count) }
+        if alone { return ckernels_copy_pages(CKERNELS_BEST, sources, targets, count, count) }
         number = (number + 1) & 0xFFFF_FFFF
         copied.store(0, ordering: .relaxed)
         ticket.store(number << 32 | UInt64(count) << 16, ordering: .releasing)
@@ -132,7 +132,13 @@ private final class CopyJob: @unchecked Sendable {
                 ordering: .acquiringAndReleasing
             )
             if isTaken {
-                ckernels_copy_pages(sources + next, targets + next, end - next, count - next)
+                ckernels_copy_pages(
+                    CKERNELS_BEST,
+                    sources + next,
+                    targets + next,
+                    end - next,
+                    count - next
+                )
                 copied.add(end - next, ordering: .releasing)
                 return true
             }

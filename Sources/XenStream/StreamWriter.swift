@@ -224,6 +224,22 @@ package struct StreamWriter {
         return count - withData * RecordFraming.pageSize
     }
 
+    /// The same for pages and the type of each.
+    package mutating func beginPageData(
+        _ pfns: UnsafeBufferPointer<UInt64>,
+        types: UnsafeBufferPointer<PageType>
+    ) -> Int {
+        precondition(types.count == pfns.count, "StreamWriter: a type for each page")
+        var withData = 0
+        for type in types where type.carriesData { withData += 1 }
+        let list = beginPageData(entries: pfns.count, withData: withData)
+        for index in pfns.indices {
+            let entry = PageEntry(pfn: pfns[index], type: types[index])
+            (list + 8 * index).storeBytes(of: entry.encoded.littleEndian, as: UInt64.self)
+        }
+        return count - withData * RecordFraming.pageSize
+    }
+
     /// Takes the room of a whole PAGE_DATA record, writes its head, and returns where the list goes.
     private mutating func beginPageData(entries: Int, withData: Int) -> UnsafeMutableRawPointer {
         let length = StreamWriter.pageDataLength(entries: entries, withData: withData)

@@ -41,6 +41,35 @@ import XenStream
         #expect(count == Set([0, pageCount - 1]).count - 1)
     }
 
+    /// Few words, many, and all of them, on top of what is there.
+    @Test(arguments: [200, 511, 512, 513, 4096, 9000], [1, 5, 40, 4000]) func addsWords(
+        _ pageCount: Int,
+        _ pages: Int
+    ) {
+        var random = SplitMix(state: UInt64(pageCount + pages))
+        var bitmap = PageBitmap(pageCount: pageCount)
+        var set: Set<Int> = []
+        for _ in 0..<8 {
+            var words = [UInt64](repeating: 0, count: (pageCount + 63) / 64)
+            for _ in 0..<pages {
+                let pfn = Int.random(in: 0..<pageCount, using: &random)
+                words[pfn >> 6] |= 1 << UInt64(pfn & 63)
+                set.insert(pfn)
+            }
+            let any = words.withUnsafeBufferPointer { bitmap.formUnion(words: $0) }
+            #expect(any)
+            let count = bitmap.count
+            #expect(count == set.count)
+            let pfns = Self.pfns(bitmap, batch: 64)
+            #expect(pfns == set.sorted())
+        }
+        // What is there by the second level only: copied by it, nothing is lost.
+        var copy = PageBitmap(pageCount: pageCount)
+        copy.formUnion(bitmap)
+        let pfns = Self.pfns(copy, batch: 64)
+        #expect(pfns == set.sorted())
+    }
+
     @Test(arguments: [1, 63, 64, 65, 200, 4096, 4097, 9000]) func equalsASet(_ pageCount: Int) {
         var random = SplitMix(state: UInt64(pageCount))
         var bitmap = PageBitmap(pageCount: pageCount), other = PageBitmap(pageCount: pageCount)

@@ -91,6 +91,18 @@ import XenStream
         #expect(bytes.count == StreamWriter.pageDataLength(entries: 2, withData: 1))
     }
 
+    @Test func pagesAndTypesMakeTheSameRecord() {
+        let (pfns, types): ([UInt64], [PageType]) = ([0x1234, 0x1235], [.l4Pinned, .absent])
+        let vector = GoldenTests.vectors.first { $0.name == "PAGE_DATA" }
+        let bytes = written { writer in
+            let place = pfns.withUnsafeBufferPointer { pfns in
+                types.withUnsafeBufferPointer { writer.beginPageData(pfns, types: $0) }
+            }
+            for index in 0..<4096 { writer.memory[place + index] = 0xA5 }
+        }
+        #expect(bytes == vector?.bytes)
+    }
+
     @Test func readerTakesAnImageMadeOfVectors() {
         let page =
             "01000000 10100000 01000000 00000000 fcef0f0000000000" + String(repeating: "00", count: 4096)

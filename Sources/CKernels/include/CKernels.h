@@ -8,6 +8,9 @@
 // Pure functions over memory, chosen at run time by processor. What computes has a Swift twin in Checkpoint
 // (Kernels.swift), which is its oracle in the tests.
 
+/// Which instructions are used; all but the best are for tests.
+enum ckernels_way { CKERNELS_BEST, CKERNELS_AVX2, CKERNELS_PLAIN };
+
 /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `length` bytes, continued from `crc` (0 to begin).
 uint32_t ckernels_crc32c(uint32_t crc, const void *bytes, size_t length);
 
@@ -23,7 +26,9 @@ void ckernels_copy_page(void *target, const void *source);
 
 /// Copies `count` pages, each from its source to its target, and has the next ones fetched meanwhile: of `ahead` pages, `count`
 /// at least, the sources are known.
-void ckernels_copy_pages(const void *const *sources, void *const *targets, size_t count, size_t ahead);
+void ckernels_copy_pages(
+    enum ckernels_way way, const void *const *sources, void *const *targets, size_t count, size_t ahead
+);
 
 // ---- What of a page differs from its last sent copy (docs/protocol.md, "Page encodings").
 //
@@ -46,9 +51,6 @@ struct ckernels_delta {
     uint8_t words[64];
     uint64_t bytes[64];
 };
-
-/// Which instructions are used; all but the best are for tests.
-enum ckernels_way { CKERNELS_BEST, CKERNELS_AVX2, CKERNELS_PLAIN };
 
 /// Finds what of `page` differs from `shadow`, and brings `shadow` to `page`. Both are 4096 bytes.
 /// `next`: the shadow that will be asked for next, which is fetched meanwhile; NULL for none.

@@ -97,7 +97,13 @@ package struct PageBitmap: ~Copyable {
             for index in start..<end { bits |= other[index] }
             guard bits != 0 else { continue }
             any = true
-            for index in start..<end where other[index] != 0 { add(other[index], to: index) }
+            // Which of the eight it is cannot be foretold: all are taken. They are of one word of the second level.
+            var filled: UInt64 = 0
+            for index in start..<end {
+                words[index] |= other[index]
+                filled |= (other[index] == 0 ? 0 : 1) << UInt64(index & 63)
+            }
+            used[start >> 6] |= filled
         }
         let tail = other[last] & (pageCount & 63 == 0 ? .max : (1 << UInt64(pageCount & 63)) - 1)
         if tail != 0 { add(tail, to: last) }

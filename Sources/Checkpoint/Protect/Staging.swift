@@ -77,20 +77,19 @@ package struct Staging: ~Copyable {
     ) throws(GuestError) -> Int? {
         let (count, resume) = dirty.next(from: start, into: pfns)
         guard count > 0 else { return resume }
-        let batch = UnsafeMutableBufferPointer(rebasing: pfns[..<count])
-        if guestRuns, try !guest.hasPages(UnsafeBufferPointer(batch)) { return nil }
+        let batch = UnsafeBufferPointer(rebasing: pfns[..<count])
+        if guestRuns, try !guest.hasPages(batch) { return nil }
         let contents = writer.memory.baseAddress.map {
             $0 + writer.count + StreamWriter.pageDataLength(entries: count, withData: 0)
         }
         guard let contents else { return resume }
         pages += try guest.copyPages(
-            UnsafeBufferPointer(batch),
+            batch,
             types: UnsafeMutableBufferPointer(rebasing: types[..<count]),
             into: contents
         )
-        for index in 0..<count { batch[index] = PageEntry(pfn: batch[index], type: types[index]).encoded }
         noteRecord()
-        _ = writer.beginPageData(encoded: UnsafeBufferPointer(batch))
+        _ = writer.beginPageData(batch, types: UnsafeBufferPointer(rebasing: types[..<count]))
         return resume
     }
 

@@ -417,6 +417,8 @@ package final class ProtectEngine: @unchecked Sendable {
             if try guest.wantsSweep() || sweeps.wantsSweep() { return events.append(.sweepWanted) }
             try guest.requestSuspend()
             suspendDeadline = deadline
+            // Where it stands still by now, whatever else there is to do would come in its pause.
+            if Poll.wait(guest.eventDescriptor, milliseconds: 0) { awaitSuspend() }
         } catch {
             if error.voidsTracking { return events.append(.trackingLost(error.description)) }
             log.warning("the guest cannot be suspended: \(error)")

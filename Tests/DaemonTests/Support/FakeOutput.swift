@@ -13,7 +13,16 @@ final class FakeOutput: OutputBuffer {
     private(set) var attempts = 0
     /// What it says that it holds, and what gets past it.
     var content = HeldOutput()
-    var leaks: [String] = []
+    var leaks: [String] {
+        get {
+            isAsked?()
+            return leaking
+        }
+        set { leaking = newValue }
+    }
+    private var leaking: [String] = []
+    /// Called when it is asked what gets past it: once in each round of an engine.
+    var isAsked: (() -> Void)?
     private(set) var attended = 0
 
     init(wasClosed: Bool = false) { self.wasClosed = wasClosed }

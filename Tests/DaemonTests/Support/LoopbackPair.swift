@@ -31,6 +31,7 @@ struct LoopbackPair {
     /// An engine that protects on a thread of its own.
     /// - Parameter choose: changes the options.
     func protect(
+        with output: FakeOutput = FakeOutput(),
         _ choose: (inout ProtectOptions) -> Void
     ) throws -> (engine: ProtectEngine, thread: WorkerThread) {
         var options = ProtectOptions(standby: service.address)
@@ -44,7 +45,7 @@ struct LoopbackPair {
         )
         let engine = try ProtectEngine(
             guest: guest,
-            output: FakeOutput(),
+            output: output,
             options: options,
             identity: PrimaryIdentity(guestPID: 1),
             start: try records.begin(plugWasClosed: false),

@@ -1,5 +1,6 @@
 import Checkpoint
 import Synchronization
+import SystemSupport
 import XenStream
 
 /// A guest that is a piece of memory, and writes when it is suspended, or before and after it is swept, as often as it was told to.
@@ -13,6 +14,9 @@ final class WritingGuest: ProtectedGuest, Sendable {
         /// What it says of its dirty pages while it runs, and how often it was asked.
         var claim: Int?
         var looks = 0
+        /// It stands still, and was not asked whether it does; rounds that its engine made all the same.
+        var isUnseen = false
+        var roundsUnseen = 0
 
         /// In this epoch it has written before it may be swept.
         var wasEarly = false
@@ -31,8 +35,9 @@ final class WritingGuest: ProtectedGuest, Sendable {
     }
 
     let description: GuestDescription
-    let eventDescriptor: Int32 = -1
     let stateCapacity = 4096
+    /// It stands still at once, and says so.
+    private let suspended = try? EventFD()
     private let writesEarly: Bool
     private let state: Mutex<State>
 
@@ -72,6 +77,11 @@ final class WritingGuest: ProtectedGuest, Sendable {
         }
     }
 
+    /// Its engine makes a round.
+    func noteRound() { state.withLock { if $0.isUnseen { $0.roundsUnseen += 1 } } }
+    /// Rounds in which it stood still, and nobody had asked whether it does.
+    var roundsUnseen: Int { state.withLock { $0.roundsUnseen } }
+
     /// Changes one byte.
     func change(_ pfn: Int, _ offset: Int) {
         state.withLock {
@@ -93,14 +103,21 @@ final class WritingGuest: ProtectedGuest, Sendable {
         state.withLock { state in
             state.write(writesEarly ? 4 : 20)
             state.wasEarly = false
+            state.isUnseen = true
         }
+        suspended?.signal()
     }
 
     func ended() -> GuestEnd? { nil }
     func startDirtyTracking() { state.withLock { $0.written = [] } }
     func stopDirtyTracking() {}
-    func suspendOutcome() -> SuspendOutcome? { .suspended }
-    func cancelSuspend() {}
+    var eventDescriptor: Int32 { suspended?.descriptor.raw ?? -1 }
+    func suspendOutcome() -> SuspendOutcome? {
+        state.withLock { $0.isUnseen = false }
+        suspended?.drain()
+        return .suspended
+    }
+    func cancelSuspend() { suspended?.drain() }
     func resume() {}
 
     func collectDirty(into bitmap: inout PageBitmap) {
