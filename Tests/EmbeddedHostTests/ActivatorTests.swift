@@ -170,7 +170,8 @@ struct ActivatorTests {
     func aWaitingProcessEndsWithItsParent(bySignal: Bool) throws {
         let registers = try #require(GuestRegisters.find(inStateRecords: replica.state))
         let block = try Memfd.create(name: "registers", size: GuestRegisters.size)
-        registers.encode(to: try Mapping.shared(block, count: GuestRegisters.size).base)
+        let written = try Mapping.shared(block, count: GuestRegisters.size)
+        withExtendedLifetime(written) { registers.encode(to: $0.base) }
         let size = replica.guest.description.pageCount * guestPageSize
         let pid: Int32
         let parent: Descriptor

@@ -74,7 +74,8 @@ package final class EmbeddedActivator: GuestActivator {
         } catch {
             throw GuestError(guest: name, reason: "\(error)")
         }
-        registers.encode(to: child.registers.base)
+        // Its owner, or the memory could be given back in the middle of it.
+        withExtendedLifetime(child.registers) { registers.encode(to: $0.base) }
         request.willRun()
         do throws(WaitingChild.Failure) {
             return ActivatedGuest(address: try child.release(), guest: EmbeddedProcess(child.pid))
