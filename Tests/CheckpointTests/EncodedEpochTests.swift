@@ -133,6 +133,21 @@ final class EncodedPair {
 
 /// What the standby decodes is the plain stream, whatever the guest wrote and whatever became of the connection.
 @Suite struct EncodedEpochTests {
+    /// Of noise few pages are tried; what comes after it is soon packed again.
+    @Test func noiseIsNotTriedForLong() throws {
+        let pair = try EncodedPair(pages: 140)
+        var random = SplitMix(state: 3)
+        for pfn in 0..<140 {
+            pair.guest.pages[pfn] = (0..<guestPageSize).map {
+                pfn < 100 ? .random(in: 0...255, using: &random) : UInt8($0 % 7 + pfn % 3)
+            }
+        }
+        try pair.begin()
+        pair.expectEqual()
+        // Three pages at most go by until one is tried.
+        #expect(pair.encoded < 103 * (guestPageSize + 1) + 37 * 200 + 4096)
+    }
+
     @Test(
         arguments: 1...6 as ClosedRange<UInt64>,
         [PageEncodings.all, [.zero, .lz4], [.unchanged, .delta], []]

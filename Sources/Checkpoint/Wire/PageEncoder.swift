@@ -13,6 +13,8 @@ package final class PageEncoder {
     static let frameCapacity = framePlain + (64 << 10)
     /// A difference longer than that is tried against LZ4, which costs three times as much.
     private static let tryLZ4Above = 512
+    /// After so many pages in a row that LZ4 made no smaller, one of four is tried: trying costs as much as sending.
+    private static let patience = 16
     /// The longest literal.
     private static let literalLimit = Int(UInt16.max)
 
@@ -32,6 +34,8 @@ package final class PageEncoder {
     private var list: UnsafeRawPointer?
     private var entries = 0, nextEntry = 0
     private var delta = ckernels_delta()
+    /// Pages by themselves in a row that did not get smaller.
+    private var misses = 0
 
     /// - Parameters:
     ///   - encodings: what the standby takes.
@@ -195,7 +199,12 @@ package final class PageEncoder {
 
     /// Without any other page.
     private func encodeAlone(_ content: UnsafeRawPointer) {
-        if encodeLZ4(content, below: guestPageSize) { return }
+        let isTried = misses < Self.patience || misses % 4 == 0
+        if isTried, encodeLZ4(content, below: guestPageSize) {
+            misses = 0
+            return
+        }
+        misses += 1
         run = nil
         put(PageItem.plain.tag())
         ckernels_copy_page(frame + filled, content)
