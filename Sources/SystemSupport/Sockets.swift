@@ -121,28 +121,23 @@ package enum TCP {
         }
     }
 
-    /// Room in the kernel for what one end of an epoch is ahead of the other, in bytes: for a whole epoch of most guests, since a
-    /// sender that waits for room gives its processor away, and is the later to get it back. (The kernel doubles it: socket(7).)
+    /// Room for a chunk or more, in bytes, so that writes are few and large (the kernel doubles it: socket(7)).
     private static let room: Int32 = 4 << 20
 
-    /// Room for what is sent few times and much at once, also beyond the host's `net.core.wmem_max` where that is allowed
-    /// (CAP_NET_ADMIN: socket(7), SO_SNDBUFFORCE).
+    /// Room for what is sent, as far as the host has it (`net.core.wmem_max`). Not beyond: what waits here counts as sent, and a slow
+    /// link would seem to stand still while it carries that.
     package static func makeSendRoom(_ socket: Descriptor) throws(SystemError) {
-        try makeRoom(socket, forced: SO_SNDBUFFORCE, within: SO_SNDBUF)
+        try setOption(socket, SOL_SOCKET, SO_SNDBUF, room)
     }
 
-    /// The same at the end that receives (`net.core.rmem_max`, SO_RCVBUFFORCE).
+    /// Room for what was received, also beyond the host's `net.core.rmem_max` where that is allowed (CAP_NET_ADMIN: socket(7),
+    /// SO_RCVBUFFORCE): the sender need not wait for the reader.
     package static func makeReceiveRoom(_ socket: Descriptor) throws(SystemError) {
-        try makeRoom(socket, forced: SO_RCVBUFFORCE, within: SO_RCVBUF)
-    }
-
-    private static func makeRoom(_ socket: Descriptor, forced: Int32, within limit: Int32) throws(SystemError)
-    {
         do throws(SystemError) {
-            try setOption(socket, SOL_SOCKET, forced, room)
+            try setOption(socket, SOL_SOCKET, SO_RCVBUFFORCE, room)
         } catch {
             guard error.code == EPERM else { throw error }
-            try setOption(socket, SOL_SOCKET, limit, room)
+            try setOption(socket, SOL_SOCKET, SO_RCVBUF, room)
         }
     }
 

@@ -1,4 +1,5 @@
 import Checkpoint
+import Logging
 import Synchronization
 import SystemSupport
 
@@ -15,8 +16,10 @@ struct EtcdStore: RecordStore {
 
     init(_ spec: EtcdSpec) {
         self.spec = spec
-        // Now, not when a guest waits for a grant. What is missing is said when it is asked.
-        HTTPSession.prepare()
+        // Now, not when a guest waits for a grant.
+        if let missing = HTTPSession.prepare() {
+            Logger(label: "arbiter").error("no etcd can be asked: \(missing)")
+        }
     }
 
     var name: String { spec.name }

@@ -19,7 +19,6 @@ final class HTTPSession: @unchecked Sendable {
 
     /// Loads libcurl, where that is not done yet: a few milliseconds.
     /// - Returns: what is missing; nil if nothing is.
-    @discardableResult
     static func prepare() -> String? { CCurl_load().map { String(cString: $0) } }
 
     /// - Parameter etcd: the files for TLS.

@@ -17,7 +17,7 @@ package final class EmbeddedActivator: GuestActivator {
 
     package func outlook(for description: GuestDescription) -> ActivationOutlook { ActivationOutlook() }
 
-    /// A start that was not finished leaves a guest that serves, or a process that ends with its parent's pipe.
+    /// A start that was not finished leaves a guest that serves, or a process that ends with its parent's socket.
     package func runningGuest(
         named name: String,
         uuid: GuestUUID,

@@ -14,12 +14,10 @@ final class GuestSuspension: DomainSuspension {
         static let shutdown: UInt8 = 0x73, release: UInt8 = 0x72, target: UInt8 = 0x74
     }
 
-    /// After how long the domain is looked at first when a suspend is expected, in nanoseconds. Each look at one that still runs
-    /// doubles the wait for the next, as xenstored tells when it has suspended: where a look takes a millisecond, one each
-    /// millisecond keeps a guest on the same processor from suspending (measured in emulated hosts: 122 ms instead of 60).
-    private static let firstLook: UInt64 = 1_000_000
-    /// The longest such wait.
-    private static let longestLook: UInt64 = 16_000_000
+    /// How soon the domain is looked at again when a suspend is expected, in nanoseconds: at first, and at most. In between, after as
+    /// long as it has been expected: xenstored tells when it has suspended, and where a look takes a millisecond, one each millisecond
+    /// keeps a guest on the same processor from suspending (measured in emulated hosts: 122 ms instead of 60).
+    private static let firstLook: UInt64 = 1_000_000, longestLook: UInt64 = 16_000_000
     /// How often otherwise.
     private static let idleInterval: UInt64 = 50_000_000
     /// How long a dead predecessor's request may still have an effect.
@@ -48,8 +46,8 @@ final class GuestSuspension: DomainSuspension {
     /// xenstored has not been told yet that the guest runs again.
     private var owesStore = false
     private var lastLook: UInt64 = 0
-    /// How long the next look is off, while a suspend is expected.
-    private var nextLook = GuestSuspension.firstLook
+    /// Since when a suspend is expected.
+    private var expectedSince: UInt64 = 0
     private(set) var end: GuestEnd?
 
     init(
@@ -163,9 +161,10 @@ final class GuestSuspension: DomainSuspension {
 
     /// Whether the guest has ended; cheap, and called often.
     func checkEnd() -> GuestEnd? {
-        if end != nil { return end }
+        // While a suspend is on its way, what is taken here would not be seen by `outcome`, which sees an end too.
+        if end != nil || machine.phase == .asked { return end }
         drain()
-        if machine.phase != .asked { timer.drain() }
+        timer.drain()
         guard machine.phase == .overdue || Clock.monotonic - lastLook >= Self.idleInterval else { return nil }
         // A look that fails says nothing; the next one may.
         if let state = try? state() { _ = act(on: state) }
@@ -206,15 +205,14 @@ final class GuestSuspension: DomainSuspension {
             timer.repeats(every: Self.firstLook)
             return
         }
-        nextLook = Self.firstLook
+        expectedSince = Clock.monotonic
         setTimer()
     }
 
     /// A domain that is about to suspend is looked at again.
     private func setTimer() {
         guard machine.phase == .asked || machine.phase == .overdue else { return timer.stop() }
-        timer.repeats(every: nextLook)
-        nextLook = min(nextLook * 2, Self.longestLook)
+        timer.repeats(every: min(max(Self.firstLook, Clock.monotonic - expectedSince), Self.longestLook))
     }
 
     private func ask() throws(GuestError) {
@@ -301,6 +299,7 @@ final class GuestSuspension: DomainSuspension {
             let withdrawn =
                 channel == nil && (try? store.exchange(shutdownPath, from: "suspend", to: "")) == true
             machine.withdrawn(taken: !withdrawn)
+            expectedSince = Clock.monotonic
             setTimer()
             if withdrawn {
                 // The answer to this is younger than what our own writing made fire.
