@@ -4,11 +4,7 @@ struct BytesMeasure: Measure {
     let id = MeasureID.b3
 
     func rows(_ bench: Bench) throws -> [Row] {
-        guard let tools = bench.options.tools, let models = try? PageModel.read("\(tools)/traces.jsonl")
-        else {
-            throw BenchError("there are no traces of real guests: 'scripts/bench record' says why")
-        }
-        return try models.flatMap { try rows(of: $0) }
+        try PageModel.recorded(in: bench.options.tools).flatMap { try rows(of: $0) }
     }
 
     func rows(of model: PageModel) throws -> [Row] {

@@ -17,7 +17,8 @@ struct DeltaMeasure: Measure {
             rows += try sent(bench, link)
         }
         bench.say("beside LZ4")
-        return try rows + [encoded(bench)].compactMap { $0 }
+        if let row = try encoded(bench) { rows.append(row) }
+        return rows + traced(bench)
     }
 
     /// By the engine, with differences negotiated.
@@ -76,15 +77,42 @@ struct DeltaMeasure: Measure {
         _ = try trial.play(EpochOrder(pages: Self.pages, epochs: 20, seed: 73), on: processor)
         let order = EpochOrder(pages: Self.pages, epochs: bench.epochs(200), seed: 74)
         let samples = try trial.play(order, on: processor)
+        return Self.row("\(Self.pages) pages", samples)
+    }
+
+    /// By the encoder alone, on traces of real guests. What cannot be had of them is missing, and the rest of B4 is there.
+    private func traced(_ bench: Bench) -> [Row] {
+        do {
+            return try PageModel.recorded(in: bench.options.tools).compactMap { traced(bench, $0) }
+        } catch {
+            bench.miss(id, "\(error)")
+            return []
+        }
+    }
+
+    private func traced(_ bench: Bench, _ model: PageModel) -> Row? {
+        bench.say("beside LZ4, on the trace \(model.workload)")
+        do {
+            let trial = try TraceTrial(TraceReader(model.trace))
+            let passes = bench.options.isShort ? 5 : 20
+            return Self.row(model.workload, try trial.play(passes: passes, on: Placement.here.primary))
+        } catch {
+            bench.miss(id, "\(error)")
+            return nil
+        }
+    }
+
+    /// What encoding took, beside LZ4; nil without a sample.
+    static func row(_ title: String, _ samples: [BothEncoders.Sample]) -> Row? {
         guard let ours = Percentiles(samples.map(\.ours), in: .microsecondsPerPage),
             let lz4 = Percentiles(samples.map(\.lz4), in: .microsecondsPerPage)
         else { return nil }
         return Row(
-            id,
-            "\(Self.pages) pages, encoding alone, processor",
+            .b4,
+            "\(title), encoding alone, processor",
             .microsecondsPerPage,
             ours,
-            beside: Beside(EncodingTrial.name, lz4),
+            beside: Beside(BothEncoders.other, lz4),
             bar: .ratio(.atMost, 0.5)
         )
     }
