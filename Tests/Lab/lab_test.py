@@ -195,11 +195,8 @@ class MemoryHost:
         return subprocess.CompletedProcess(command, 0, stdout="219\n")
 
 
-class MemoryLab:
-    class links:
-        @staticmethod
-        def heal():
-            pass
+class MemoryLab(StillLab):
+    """A lab of one such host."""
 
     def __init__(self):
         self.alpha = self.beta = MemoryHost()
