@@ -98,21 +98,28 @@ def cell(kit, name, load, way, seconds):
         kit.lab.wait_for(lambda: guest.shell("dmesg", timeout=60).count("Freezing user space") >= 3, 300, "%s is checkpointed by xl" % name)
     with kit.lab.links.connect(guest.plan.address, plan.SHELL_PORT, 60) as stream:
         # Whoever ends with something unread takes back what he said: the loop looks at what ends it, and `read` takes it.
-        stream.sendall(b"exec 2>&1; dmesg -c >/dev/null; clockloop %d; read end; dmesg; exit\n" % load)
+        stream.sendall(b"exec 2>&1; dmesg -c >/dev/null; grep -m 1 MHz /proc/cpuinfo; clockloop %d; read end; dmesg; exit\n" % load)
         time.sleep(3)  # It measures its millisecond first.
         before, start = committed(kit, name, way), time.monotonic()
         time.sleep(seconds)
-        after, wall = committed(kit, name, way), time.monotonic() - start
+        rate = (committed(kit, name, way) - before) / (time.monotonic() - start)
         stream.sendall(b"\n")
         stream.settimeout(60)
         text = b"".join(iter(lambda: stream.recv(65536), b"")).decode("utf-8", "replace")
-    total = re.search(r"^total (\d+)$", text, re.M)
-    if not total:
-        raise LabError("%s: its clock loop says: %s" % (name, text[-300:] or "nothing"))
-    tick_ms = (time.monotonic() - start) * 1000 / int(total.group(1))
+    return read(text, rate if way in OURS else None)
+
+
+def read(text, rate):
+    """A cell, from what a guest said: its clock's rate, the clock loop's findings, and its kernel's messages.
+    rate: checkpoints that were committed a second; None: as many as the guest was suspended while the loop ran."""
+    clock, total = re.search(r"^cpu MHz\s*: ([\d.]+)$", text, re.M), re.search(r"^total (\d+)$", text, re.M)
+    if not clock or not total:
+        raise LabError("the guest's clock loop says: %s" % (text[-300:] or "nothing"))
+    tick_ms = 1 / (float(clock.group(1)) * 1000)
     gaps = [int(ticks) * tick_ms for ticks in re.findall(r"^gap (\d+)$", text, re.M)]
+    wall = int(total.group(1)) * tick_ms / 1000
     suspensions, freeze, thaw = suspended(text)
-    return Cell(gaps, wall, after - before if way in OURS else suspensions, freeze, thaw)
+    return Cell(gaps, wall, suspensions if rate is None else rate * wall, freeze, thaw)
 
 
 def committed(kit, name, way):

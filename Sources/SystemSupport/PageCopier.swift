@@ -11,10 +11,14 @@ package final class PageCopier {
     package static let capacity = 1024
     /// So few are copied in about the time that waking the helper takes.
     private static let alone = 400
+    /// So few are not worth sharing either where the helper is awake.
+    private static let aloneAwake = 96
 
     private let job = CopyJob(capacity: PageCopier.capacity)
     private let helper: WorkerThread?
     private var count = 0
+    /// Pages copied since the last `prepare`.
+    private var pages = 0
 
     /// - Parameter helped: whether there is a second thread; nil: if the process has a second processor.
     package init(helped: Bool? = nil) {
@@ -28,6 +32,13 @@ package final class PageCopier {
     deinit {
         job.end()
         helper?.join()
+    }
+
+    /// A pause has begun, and its pages are still being found: the helper is woken meanwhile, if what was copied in the last one was
+    /// worth it.
+    package func prepare() {
+        if pages > Self.alone, helper != nil { job.wake() }
+        pages = 0
     }
 
     /// Copies one page of 4096 bytes, now.
@@ -50,7 +61,9 @@ package final class PageCopier {
     /// Copies what was added.
     package func finish() {
         guard count > 0 else { return }
-        job.copy(count, alone: helper == nil || count <= Self.alone)
+        let few = job.isAwake ? Self.aloneAwake : Self.alone
+        job.copy(count, alone: helper == nil || count <= few)
+        pages += count
         count = 0
     }
 }
@@ -65,6 +78,8 @@ private final class CopyJob: @unchecked Sendable {
     /// How long the helper looks out for the next job before it sleeps, in nanoseconds: jobs of one pause come without a break, and
     /// then the processor is somebody else's.
     private static let lookout: UInt64 = 30_000
+    /// How long for the first one after it was woken.
+    private static let firstLookout: UInt64 = 150_000
 
     let sources: UnsafeMutablePointer<UnsafeRawPointer?>
     let targets: UnsafeMutablePointer<UnsafeMutableRawPointer?>
@@ -76,6 +91,7 @@ private final class CopyJob: @unchecked Sendable {
     /// Where the owner ran when it woke the helper.
     private let ownersProcessor = Atomic<Int32>(-1)
     private let isAsleep = Atomic<Bool>(false)
+    private let isLooking = Atomic<Bool>(false)
     private let isOver = Atomic<Bool>(false)
     private let wakeUp = try? EventFD()
     private var number: UInt64 = 0
@@ -104,6 +120,9 @@ private final class CopyJob: @unchecked Sendable {
         // The rest is being copied by the helper, a share of it at most.
         while copied.load(ordering: .acquiring) < count { sched_yield() }
     }
+
+    /// Whether the helper is looking out for a job.
+    var isAwake: Bool { isLooking.load(ordering: .relaxed) }
 
     /// Wakes the helper if it sleeps.
     func wake() {
@@ -153,11 +172,13 @@ private final class CopyJob: @unchecked Sendable {
         let processors = ProcessorPin.allowed.map { Int32($0) }
         var avoided: Int32 = -1
         while !isOver.load(ordering: .relaxed) {
-            var end = Clock.monotonic + Self.lookout
+            isLooking.store(true, ordering: .relaxed)
+            var end = Clock.monotonic + Self.firstLookout
             repeat {
                 if takeShare() { end = Clock.monotonic + Self.lookout }
             } while Clock.monotonic < end && !isOver.load(ordering: .relaxed)
             // A job that comes just now is the owner's alone.
+            isLooking.store(false, ordering: .relaxed)
             isAsleep.store(true, ordering: .relaxed)
             _ = Poll.wait(wakeUp.descriptor.raw, milliseconds: -1)
             isAsleep.store(false, ordering: .relaxed)

@@ -16,20 +16,10 @@ extension Descriptor {
         _ first: UnsafeRawBufferPointer,
         _ second: UnsafeRawBufferPointer
     ) throws(SystemError) -> Int? {
-        let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
-            vectors[0] = iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress),
-                iov_len: first.count
-            )
-            vectors[1] = iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress),
-                iov_len: second.count
-            )
-            var message = msghdr()
-            message.msg_iov = vectors.baseAddress
-            message.msg_iovlen = 2
-            return sendmsg(raw, &message, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
-        }
+        let count = Self.withMessage(
+            UnsafeMutableRawBufferPointer(mutating: first),
+            UnsafeMutableRawBufferPointer(mutating: second)
+        ) { sendmsg(raw, &$0, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
         return try Self.outcome(count, "write to the peer")
     }
 
@@ -40,6 +30,31 @@ extension Descriptor {
             recv(raw, target.baseAddress, target.count, Int32(MSG_DONTWAIT)),
             "read from the peer"
         )
+    }
+
+    /// Reads what is there now: into the first piece, and when that is full, into the second, in one call.
+    /// - Returns: the bytes read into both together, 0 at the end of the stream, nil if nothing is there now.
+    package func receiveNow(
+        into first: UnsafeMutableRawBufferPointer,
+        _ second: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Int? {
+        let count = Self.withMessage(first, second) { recvmsg(raw, &$0, Int32(MSG_DONTWAIT)) }
+        return try Self.outcome(count, "read from the peer")
+    }
+
+    private static func withMessage(
+        _ first: UnsafeMutableRawBufferPointer,
+        _ second: UnsafeMutableRawBufferPointer,
+        _ call: (inout msghdr) -> Int
+    ) -> Int {
+        withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
+            vectors[0] = iovec(iov_base: first.baseAddress, iov_len: first.count)
+            vectors[1] = iovec(iov_base: second.baseAddress, iov_len: second.count)
+            var message = msghdr()
+            message.msg_iov = vectors.baseAddress
+            message.msg_iovlen = 2
+            return call(&message)
+        }
     }
 
     /// Ends a connection in both directions, for whoever reads or writes it.

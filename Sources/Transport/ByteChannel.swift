@@ -48,21 +48,34 @@ package enum LinkSecurity: Sendable {
     package func channel(over socket: Descriptor, accepting: Bool) throws(ConnectionError) -> any ByteChannel
     {
         switch self {
-        case .plaintext: PlainChannel(socket)
+        // Who accepts reads frames that come without a break; who began, answers.
+        case .plaintext: PlainChannel(socket, readsAhead: accepting)
         case .tls(let context): try TLSChannel(over: socket, context, accepting: accepting)
         }
     }
 }
 
 /// Bytes as they are.
-final class PlainChannel: ByteChannel {
+///
+/// Unchecked: what was read ahead belongs to the one thread that reads.
+final class PlainChannel: ByteChannel, @unchecked Sendable {
     let socket: Descriptor
     let peerHost: String? = nil
     let transport = "plaintext"
     let owesOutput = false
-    let hasBuffered = false
+    /// The next frame's header, or its beginning: it comes with the call that reads what is before it, and no other is needed
+    /// to find that it is there. Empty for who does not read ahead.
+    private let ahead: UnsafeMutableRawBufferPointer
+    private var aheadStart = 0, aheadEnd = 0
 
-    init(_ socket: Descriptor) { self.socket = socket }
+    init(_ socket: Descriptor, readsAhead: Bool) {
+        self.socket = socket
+        ahead = .allocate(byteCount: readsAhead ? FrameHeader.size : 0, alignment: 16)
+    }
+
+    deinit { ahead.deallocate() }
+
+    var hasBuffered: Bool { aheadStart < aheadEnd }
 
     func handshake() -> Bool { true }
 
@@ -78,15 +91,29 @@ final class PlainChannel: ByteChannel {
     }
 
     func receiveNow(into target: UnsafeMutableRawBufferPointer) throws(ConnectionError) -> Int? {
+        if target.isEmpty { return 0 }
+        if hasBuffered { return takeAhead(target) }
         let received: Int?
         do throws(SystemError) {
-            received = try socket.receiveNow(into: target)
+            received =
+                try ahead.isEmpty ? socket.receiveNow(into: target) : socket.receiveNow(into: target, ahead)
         } catch {
             throw .system(error)
         }
-        if received == 0, !target.isEmpty { throw .closed }
-        return received
+        guard let received else { return nil }
+        guard received > 0 else { throw .closed }
+        (aheadStart, aheadEnd) = (0, max(0, received - target.count))
+        return min(received, target.count)
     }
 
-    func waitReadable(milliseconds: Int32) -> Bool { Poll.wait(socket.raw, milliseconds: milliseconds) }
+    private func takeAhead(_ target: UnsafeMutableRawBufferPointer) -> Int {
+        let count = min(target.count, aheadEnd - aheadStart)
+        target.copyMemory(from: UnsafeRawBufferPointer(rebasing: ahead[aheadStart..<aheadStart + count]))
+        aheadStart += count
+        return count
+    }
+
+    func waitReadable(milliseconds: Int32) -> Bool {
+        hasBuffered || Poll.wait(socket.raw, milliseconds: milliseconds)
+    }
 }

@@ -7,6 +7,8 @@ import SystemSupport
 /// where they lie. Used by one thread. Allocates nothing after `init` but for a hello.
 package final class PrimaryConnection {
     private static let chunk = 256 << 10
+    /// The first frame of what was handed over is short: the standby is woken while the rest is on its way.
+    private static let firstChunk = 32 << 10
     /// Reads at once, at most, before the caller has its turn: a peer that never pauses must not keep it.
     private static let rounds = 32
     /// Frames encoded at once, at most, for the same reason: a socket may take them faster than they are made.
@@ -30,6 +32,7 @@ package final class PrimaryConnection {
     private var data = UnsafeRawBufferPointer(start: nil, count: 0)
     private var dataEpoch: UInt64 = 0
     private var endsEpoch = false
+    private var isFirst = true
     /// Encodes what is sent, if the standby takes that; set before there is any data.
     package var encoder: PageEncoder?
     private var session: UInt64 = 0
@@ -137,6 +140,7 @@ package final class PrimaryConnection {
         data = bytes
         encoder?.begin(bytes, records: records)
         dataEpoch = epoch
+        isFirst = true
         self.endsEpoch = endsEpoch
         if bytes.isEmpty, endsEpoch { finishEpoch() }
     }
@@ -179,7 +183,8 @@ package final class PrimaryConnection {
     }
 
     private func beginFrame() {
-        var count = min(Self.chunk, data.count)
+        var count = min(isFirst ? Self.firstChunk : Self.chunk, data.count)
+        isFirst = false
         if let encoder {
             (body, count) = encoder.next()
         } else {

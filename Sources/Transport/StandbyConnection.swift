@@ -52,7 +52,7 @@ package final class StandbyConnection: Sendable {
 
     /// Speaks over a stream socket that is connected, to another thread of this process, which stands for `peer`.
     package init(over socket: Descriptor, peer: String) throws(SystemError) {
-        channel = PlainChannel(socket)
+        channel = PlainChannel(socket, readsAhead: true)
         self.peer = peer
         try TCP.makeReceiveRoom(socket)
     }

@@ -16,12 +16,13 @@ from contextlib import redirect_stdout
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab"))
 
+import bench  # noqa: E402
 import cpio  # noqa: E402
 import processes  # noqa: E402
 import runner  # noqa: E402
 import switch  # noqa: E402
 import watcher  # noqa: E402
-from failure import UsageError  # noqa: E402
+from failure import LabError, UsageError  # noqa: E402
 from kit import Kit, Skip  # noqa: E402
 
 
@@ -217,6 +218,34 @@ class TidyTests(unittest.TestCase):
         self.lab.alpha.lose_power_and_start_again()
         self.kit.tidy()
         self.assertNotIn("219", self.lab.alpha.told[-1])
+
+
+class BenchTests(unittest.TestCase):
+    SAID = """cpu MHz\t\t: 2000.000
+gap 20000000
+gap 40000000
+total 132000000000
+[   10.000000] Freezing user space processes ... (elapsed 0.001 seconds) done.
+[   10.002000] Freezing remaining freezable tasks ... (elapsed 0.001 seconds) done.
+[   10.013000] Restarting tasks ... done.
+[   11.000000] Freezing user space processes ... (elapsed 0.001 seconds) done.
+[   11.002000] Freezing remaining freezable tasks ... (elapsed 0.001 seconds) done.
+[   11.013000] Restarting tasks ... done.
+"""
+
+    def test_all_that_a_cell_has_is_of_the_clock_loops_life(self):
+        peer = bench.read(self.SAID, None)
+        self.assertEqual((peer.lost_ms, peer.longest_ms, peer.wall), (30.0, 20.0, 66.0))
+        self.assertEqual((peer.checkpoints, peer.rate), (2, 2 / 66))
+        self.assertAlmostEqual(peer.each(0), 15)
+        self.assertAlmostEqual(peer.freeze_ms, 3)
+        self.assertAlmostEqual(peer.thaw_ms, 10)
+        ours = bench.read(self.SAID, 4.0)
+        self.assertEqual((ours.checkpoints, ours.rate), (264, 4.0))
+
+    def test_a_loop_that_says_nothing_is_no_cell(self):
+        with self.assertRaises(LabError):
+            bench.read("clockloop: no memory\n", None)
 
 
 class RunnerTests(unittest.TestCase):

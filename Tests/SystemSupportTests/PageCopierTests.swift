@@ -14,13 +14,15 @@ import Testing
         let source = try Mapping.anonymous(count: pages * Self.pageSize)
         let target = try Mapping.anonymous(count: (pages + 1) * stride)
         let copier = PageCopier(helped: helped)
-        for (round, count) in [1, 31, 33, 400, 401, 1000, 1024, 1024, 40, 1024].enumerated() {
+        for (round, count) in [1, 31, 33, 400, 401, 1000, 1024, 1024, 40, 1024, 97, 200].enumerated() {
             for page in 0..<pages {
                 let content = source.base + page * Self.pageSize
                 memset(content, Int32(truncatingIfNeeded: page &+ round &* 31), Self.pageSize)
                 content.storeBytes(of: UInt64(page), toByteOffset: 8 * (page % 512), as: UInt64.self)
             }
             memset(target.base, 0xEE, target.count)
+            // As at the beginning of a pause: the helper is there, or it is not yet.
+            if round % 2 == 0 { copier.prepare() }
             // From the last page to the first: nothing of the order is taken for granted.
             for index in 0..<count {
                 copier.add(

@@ -3,7 +3,7 @@
  * then the guest stood still. It goes on until there is something to read. Then it prints, in ticks of that clock (which goes on
  * while a guest is suspended, as the kernel's clocks do not):
  *   gap TICKS       one line for each jump of more than GAP milliseconds, less the millisecond that was meant
- *   total TICKS     from its start to its end
+ *   total TICKS     from its start to its end: what the gaps, and the suspensions in the kernel's log, are of
  * What one millisecond has in ticks it finds out by itself, as the least of many short sleeps. */
 #include <poll.h>
 #include <stdint.h>

@@ -139,7 +139,7 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
 
     /// The bitmap is ready: it is cleared when the guest runs again, as the peer's is.
     func collectDirty(into bitmap: inout PageBitmap) {
-        if !isSuspended { sweptAt = Clock.boot }
+        if isSuspended { copier.prepare() } else { sweptAt = Clock.boot }
         bitmap.formUnion(words: UnsafeBufferPointer(dirty))
     }
 

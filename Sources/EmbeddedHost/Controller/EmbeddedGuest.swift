@@ -79,6 +79,7 @@ package final class EmbeddedGuest: ProtectedGuest {
     package func stopDirtyTracking() { tracker.stop() }
 
     package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) {
+        if isSuspended { copier.prepare() }
         try tracker.collect(into: &bitmap)
     }
 

@@ -154,6 +154,7 @@ package final class XenGuest: ProtectedGuest {
                 reason: "its memory target changed; all of its memory is sent first, while it runs"
             )
         }
+        if isSuspended { pages.copier.prepare() }
         let reading = try dirtyLog.read(into: &bitmap, isFinal: isSuspended)
         // A Linux that suspends writes: a bitmap without a bit is one that somebody switched off.
         if reading == .lost || suspension.isVoid || isSuspended && reading == .none {

@@ -1,4 +1,5 @@
 import Checkpoint
+import SystemSupport
 import XenStream
 
 /// The pages of a guest of Xen's: which there are, and how they travel.
@@ -8,6 +9,8 @@ import XenStream
 protocol GuestPages: AnyObject {
     /// Every pfn is below this.
     var pageCount: Int { get }
+    /// What copies them.
+    var copier: PageCopier { get }
 
     /// Looks at everything anew.
     /// - Parameter total: how many pages of RAM the domain has: when as many were found, there are no others.

@@ -22,7 +22,7 @@ final class HVMPages: GuestPages {
     private var presentInSection: [Int]
     private var presentCount = 0
     private var sliceNext = 0
-    private let copier = PageCopier()
+    let copier = PageCopier()
 
     init(_ hypervisor: Hypervisor, domain: UInt32, pageCount: Int) throws(GuestError) {
         self.pageCount = pageCount

@@ -18,7 +18,7 @@ final class PVPages: GuestPages {
     private let frameTypes: FrameTypes
     private let normalizer: PageTableNormalizer
     private var sliceNext = 0
-    private let copier = PageCopier()
+    let copier = PageCopier()
     /// The table must be compared whole at the next checkpoint.
     private var isStale = true
 
