@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -107,6 +108,9 @@ struct CLinux_tcp_info {
 };
 _Static_assert(offsetof(struct CLinux_tcp_info, pacing_rate) == sizeof(struct tcp_info), "struct tcp_info of netinet/tcp.h");
 _Static_assert(sizeof(struct CLinux_tcp_info) == 152, "struct tcp_info of linux/tcp.h up to tcpi_min_rtt");
+
+// Bytes that the peer has not acknowledged: SIOCOUTQ of linux/sockios.h, which Glibc's module does not have.
+static inline int CLinux_unacknowledged(int socket, int *bytes) { return ioctl(socket, SIOCOUTQ, bytes); }
 
 // ---- PAGEMAP_SCAN: Linux 6.7, newer than Debian 12's headers (linux/fs.h, struct pm_scan_arg).
 

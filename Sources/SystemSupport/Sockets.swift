@@ -124,10 +124,12 @@ package enum TCP {
     /// Room for a chunk or more, in bytes, so that writes are few and large (the kernel doubles it: socket(7)).
     private static let room: Int32 = 4 << 20
 
-    /// Room for what is sent, as far as the host has it (`net.core.wmem_max`). Not beyond: what waits here counts as sent, and a slow
-    /// link would seem to stand still while it carries that.
+    /// Room for what is sent, so that the sender need not wait. Only of another kind of socket than TCP: for that the kernel has room as
+    /// the connection can carry (tcp(7), `tcp_wmem`), and what waits in more of it would hold back heartbeats on a slow link.
     package static func makeSendRoom(_ socket: Descriptor) throws(SystemError) {
-        try setOption(socket, SOL_SOCKET, SO_SNDBUF, room)
+        if try option(socket, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP {
+            try setOption(socket, SOL_SOCKET, SO_SNDBUF, room)
+        }
     }
 
     /// Room for what was received, also beyond the host's `net.core.rmem_max` where that is allowed (CAP_NET_ADMIN: socket(7),

@@ -28,6 +28,19 @@ package struct TCPInfo: Equatable, Sendable {
 }
 
 extension TCP {
+    /// Bytes that were written to a connection and that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)).
+    /// - Returns: 0 for another kind of socket, and once the connection has ended.
+    package static func unacknowledgedBytes(_ raw: Int32) -> Int {
+        var bytes: Int32 = 0
+        var kind: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        // Elsewhere it counts memory, not bytes (unix(7)).
+        guard getsockopt(raw, SOL_SOCKET, SO_PROTOCOL, &kind, &length) == 0, kind == IPPROTO_TCP,
+            CLinux_unacknowledged(raw, &bytes) == 0
+        else { return 0 }
+        return Int(bytes)
+    }
+
     /// Longest time that sent data may stay unacknowledged, or a closed window closed, before the kernel ends the connection
     /// with ETIMEDOUT (TCP_USER_TIMEOUT, tcp(7)); its own default is a quarter of an hour. Nothing is done to another
     /// kind of socket.

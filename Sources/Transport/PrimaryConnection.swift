@@ -41,6 +41,9 @@ package final class PrimaryConnection {
     private var epochChecksum: UInt32 = 0
     /// Bytes of data frames written to the socket.
     package private(set) var dataSent: UInt64 = 0
+    /// Bytes written to the socket in all, and how many of them there were when the last of data was.
+    private var written: UInt64 = 0, dataEnd: UInt64 = 0
+    private var delivered: UInt64 = 0
     /// Bytes of the stream that these stand for, as frames were begun.
     package private(set) var streamSent: UInt64 = 0
     package private(set) var isConnected = false
@@ -94,6 +97,17 @@ package final class PrimaryConnection {
     }
     /// Whether all data that was handed over is with the kernel.
     package var isDrained: Bool { headerLeft == 0 && body.isEmpty && data.isEmpty }
+
+    /// How far data has come, in bytes of everything written: with TCP as far as the peer's kernel has acknowledged, else with ours.
+    /// Rises only while data moves; what is written between and behind it does not count. Under TLS a little less than is true, until
+    /// all has come.
+    package func dataDelivered() -> UInt64 {
+        if delivered < dataEnd {
+            let waiting = UInt64(TCP.unacknowledgedBytes(socket.raw))
+            delivered = max(delivered, min(written - min(waiting, written), dataEnd))
+        }
+        return delivered
+    }
 
     /// Goes on with connecting: called when the socket is writable for the first time, and from then on whenever it is
     /// ready, until `isConnected`.
@@ -165,6 +179,7 @@ package final class PrimaryConnection {
                     let pending = UnsafeRawBufferPointer(rebasing: control[controlStart..<controlEnd])
                     guard let count = try write(pending) else { return }
                     controlStart += count
+                    written += UInt64(count)
                     continue
                 }
                 if encoder != nil {
@@ -175,6 +190,8 @@ package final class PrimaryConnection {
             }
             guard let count = try writeFrame() else { return }
             dataSent += UInt64(count)
+            written += UInt64(count)
+            dataEnd = written
             let ofHeader = min(count, headerLeft)
             headerLeft -= ofHeader
             body = UnsafeRawBufferPointer(rebasing: body[(count - ofHeader)...])

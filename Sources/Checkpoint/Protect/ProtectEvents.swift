@@ -58,7 +58,7 @@ package enum ProtectEvent: Equatable, Sendable {
     case harvested(HarvestResult)
     case cut
     case resumed
-    /// More of an epoch went to the standby.
+    /// More of an epoch came to the host of the standby.
     case epochAdvanced
     /// Instead of a suspend: so much became dirty at once that it is to be sent while the guest runs.
     case sweepWanted

@@ -34,6 +34,8 @@ package final class ProtectEngine: @unchecked Sendable {
     var tracker: HookTracker
     /// Of its `dataSent`, as the machine knows it.
     private var dataSent: UInt64 = 0
+    /// How far its data had come, as the machine knows it.
+    private var dataDelivered: UInt64 = 0
     let encoding: StreamEncoding
     private let stagingMemory: StagingMemory
     var harvester: Harvester
@@ -261,12 +263,17 @@ package final class ProtectEngine: @unchecked Sendable {
         harvester.endSync()
     }
 
-    /// Tells the machine that more of an epoch has gone to the standby since the last time.
+    /// Tells the machine that more of an epoch has come to the standby's host since the last time.
     private func noteProgress() {
-        guard let connection, connection.dataSent != dataSent else { return }
-        dataSent = connection.dataSent
-        let (stream, wire) = encoding.sent(on: connection)
-        meter { $0.recordSent(stream: stream, wire: wire) }
+        guard let connection else { return }
+        if connection.dataSent != dataSent {
+            dataSent = connection.dataSent
+            let (stream, wire) = encoding.sent(on: connection)
+            meter { $0.recordSent(stream: stream, wire: wire) }
+        }
+        let delivered = connection.dataDelivered()
+        guard delivered != dataDelivered else { return }
+        dataDelivered = delivered
         dispatch(.epochAdvanced)
     }
 
