@@ -39,6 +39,28 @@ struct ReportTests {
         #expect(report.text.hasSuffix("1 met, 1 not met, 1 not run, 1 reported, 12 s\n"))
     }
 
+    /// Half as much again is far; what could not be held against anything is too; figures alone are not looked at.
+    @Test func aRatioThatIsTwiceFarFromItsBarIsFound() {
+        func report(_ ours: [Double]) -> RatioGuard {
+            let bars: [Bar?] = [.ratio(.atMost, 0.2), .ratio(.atLeast, 0.9), .value(.atMost, 1), nil]
+            var report = Self.report
+            report.rows = []
+            for (index, bar) in bars.enumerated() {
+                let peer = ours[index] < 0 ? nil : Beside("peer", Percentiles(only: 100))
+                let figure = Percentiles(only: abs(ours[index]))
+                report.add([Row(.b1, "row \(index)", .microseconds, figure, beside: peer, bar: bar)])
+            }
+            return RatioGuard(report)
+        }
+        let good = report([29, 61, 1000, 1000])
+        #expect(good.looked == 2 && good.farOff.isEmpty && good.measures.isEmpty)
+        let bad = report([31, 59, 1000, 1000])
+        #expect(bad.farOff.map(\.title) == ["row 0", "row 1"] && bad.measures == [.b1])
+        #expect(bad.confirmed(by: good).isEmpty)
+        #expect(bad.confirmed(by: report([31, 61, 0, 0])).map(\.title) == ["row 0"])
+        #expect(report([-10, 100, 0, 0]).farOff.map(\.title) == ["row 0"])
+    }
+
     @Test(arguments: [
         (0, "0.00"), (1.005, "1.00"), (0.254, "0.25"), (9.996, "10.00"), (42.06, "42.1"), (1234.5, "1235"),
         (-0.001, "0.00"), (-3.5, "-3.50"), (.infinity, "-"),
