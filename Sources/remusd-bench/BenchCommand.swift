@@ -79,7 +79,9 @@ struct BenchCommand: ParsableCommand {
             twice = first.confirmed(by: RatioGuard(Bench(again).run()))
         }
         for row in twice { bench.say("\(row.measure.rawValue), \(row.title): far from its bar, twice") }
-        bench.say("guard: \(first.looked) ratios, \(first.farOff.count) far from their bars, \(twice.count) twice")
+        bench.say(
+            "guard: \(first.looked) ratios, \(first.farOff.count) far from their bars, \(twice.count) twice"
+        )
         if first.looked == 0 || !twice.isEmpty { throw ExitCode(1) }
     }
 }
