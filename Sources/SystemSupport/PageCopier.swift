@@ -175,7 +175,12 @@ private final class CopyJob: @unchecked Sendable {
             isLooking.store(true, ordering: .relaxed)
             var end = Clock.monotonic + Self.firstLookout
             repeat {
-                if takeShare() { end = Clock.monotonic + Self.lookout }
+                if takeShare() {
+                    end = Clock.monotonic + Self.lookout
+                } else {
+                    // Whoever wants the processor meanwhile has it.
+                    sched_yield()
+                }
             } while Clock.monotonic < end && !isOver.load(ordering: .relaxed)
             // A job that comes just now is the owner's alone.
             isLooking.store(false, ordering: .relaxed)

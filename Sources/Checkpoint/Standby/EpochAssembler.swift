@@ -82,6 +82,7 @@ package struct EpochAssembler: ~Copyable {
     package mutating func limitMemory(_ bytes: UInt64) {
         let limit = Int(clamping: bytes)
         handler.pageLimit = limit / guestPageSize
+        handler.hasRoomForAll = image.isWarm || handler.pageLimit >= image.layout.pageCount
         let pages = image.isWarm ? 0 : image.populatedPages
         lengthLimit = max(0, min(image.epochBuffer.count, limit - pages * guestPageSize))
     }
@@ -185,6 +186,8 @@ private struct ImageHandler: StreamHandler {
     let image: StandbyImage
     /// The most pages that may hold data.
     var pageLimit = 0
+    /// There are no more than that: none needs to be counted.
+    var hasRoomForAll = false
     var epoch: UInt64 = 0
     var checkpoints = 0
     var newPages = 0
@@ -221,10 +224,10 @@ private struct ImageHandler: StreamHandler {
     mutating func page(_ entry: PageEntry, content: UnsafeRawBufferPointer?, contentOffset: UInt64) {
         if epoch == 0 {
             image.store(entry, content)
-            if !image.isWarm, image.populatedPages > pageLimit {
+            if !hasRoomForAll, image.populatedPages > pageLimit {
                 fail(.overMemoryCeiling(pages: image.populatedPages))
             }
-        } else if content != nil, !image.isWarm, !image.holdsData(Int(entry.pfn)) {
+        } else if !hasRoomForAll, content != nil, !image.holdsData(Int(entry.pfn)) {
             newPages += 1
             if image.populatedPages + newPages > pageLimit {
                 fail(.overMemoryCeiling(pages: image.populatedPages + newPages))
