@@ -17,8 +17,10 @@ package final class PageCopier {
     private let job = CopyJob(capacity: PageCopier.capacity)
     private let helper: WorkerThread?
     private var count = 0
-    /// Pages copied since the last `prepare`.
+    /// Pages copied since the last pause began.
     private var pages = 0
+    /// The last pause had enough of them for two.
+    private var wasWorthIt = false
 
     /// - Parameter helped: whether there is a second thread; nil: if the process has a second processor.
     package init(helped: Bool? = nil) {
@@ -34,12 +36,14 @@ package final class PageCopier {
         helper?.join()
     }
 
-    /// A pause has begun, and its pages are still being found: the helper is woken meanwhile, if what was copied in the last one was
-    /// worth it.
-    package func prepare() {
-        if pages > Self.alone, helper != nil { job.wake() }
+    /// A pause begins, and its pages are still being found: the helper is woken meanwhile, if the last one was worth it.
+    package func pauseBegins() {
+        if wasWorthIt, helper != nil { job.wake() }
         pages = 0
     }
+
+    /// It is over.
+    package func pauseEnds() { wasWorthIt = pages > Self.alone }
 
     /// Copies one page of 4096 bytes, now.
     package static func copy(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {

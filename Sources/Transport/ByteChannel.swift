@@ -64,7 +64,7 @@ final class PlainChannel: ByteChannel, @unchecked Sendable {
     let transport = "plaintext"
     let owesOutput = false
     /// The next frame's header, or its beginning: it comes with the call that reads what is before it, and no other is needed
-    /// to find that it is there. Empty for who does not read ahead.
+    /// to find that it is there. No frame is without a body, so there is more to read behind it. Empty for who does not read ahead.
     private let ahead: UnsafeMutableRawBufferPointer
     private var aheadStart = 0, aheadEnd = 0
 

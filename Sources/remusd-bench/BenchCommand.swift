@@ -65,7 +65,7 @@ struct BenchCommand: ParsableCommand {
         case .text: print(report.text, terminator: "")
         case .json: print(try ControlJSON.pretty(report))
         }
-        if !measures.isEmpty, !report.missing.isEmpty { throw ExitCode(1) }
+        if !measures.isEmpty || `guard`, !report.missing.isEmpty { throw ExitCode(1) }
         if `guard` { try watch(bench, options) }
     }
 

@@ -58,6 +58,10 @@ struct ReportTests {
         #expect(bad.farOff.map(\.title) == ["row 0", "row 1"] && bad.measures == [.b1])
         #expect(bad.confirmed(by: good).isEmpty)
         #expect(bad.confirmed(by: report([31, 61, 0, 0])).map(\.title) == ["row 0"])
+        // What could not be measured again is no better.
+        var nothing = Self.report
+        nothing.rows = []
+        #expect(bad.confirmed(by: RatioGuard(nothing)).map(\.title) == ["row 0", "row 1"])
         #expect(report([-10, 100, 0, 0]).farOff.map(\.title) == ["row 0"])
     }
 

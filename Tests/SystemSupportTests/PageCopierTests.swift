@@ -22,7 +22,7 @@ import Testing
             }
             memset(target.base, 0xEE, target.count)
             // As at the beginning of a pause: the helper is there, or it is not yet.
-            if round % 2 == 0 { copier.prepare() }
+            if round % 2 == 0 { copier.pauseBegins() }
             // From the last page to the first: nothing of the order is taken for granted.
             for index in 0..<count {
                 copier.add(
@@ -31,6 +31,7 @@ import Testing
                 )
             }
             copier.finish()
+            copier.pauseEnds()
             for index in 0..<count {
                 let copy = target.base + offset + index * stride
                 let page = source.base + (count - 1 - index) * Self.pageSize

@@ -139,7 +139,7 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
 
     /// The bitmap is ready: it is cleared when the guest runs again, as the peer's is.
     func collectDirty(into bitmap: inout PageBitmap) {
-        if isSuspended { copier.prepare() } else { sweptAt = Clock.boot }
+        if isSuspended { copier.pauseBegins() } else { sweptAt = Clock.boot }
         bitmap.formUnion(words: UnsafeBufferPointer(dirty))
     }
 
@@ -181,6 +181,7 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
 
     func resume() {
         sample.resumed = Clock.boot
+        copier.pauseEnds()
         isSuspended = false
         suspended.drain()
         guard order != nil else { return }

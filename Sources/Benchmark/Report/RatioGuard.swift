@@ -6,14 +6,17 @@ package struct RatioGuard: Sendable {
 
     /// Rows whose ratio is far from its bar, or could not be had at all.
     package let farOff: [Row]
-    /// Ratios that have a bar.
-    package let looked: Int
+    /// The others that have a bar.
+    private let near: [Row]
 
     package init(_ report: BenchReport) {
         let rows = report.rows.filter { $0.bar?.subject == .ratio }
-        looked = rows.count
         farOff = rows.filter { Self.isFarOff($0) }
+        near = rows.filter { !Self.isFarOff($0) }
     }
+
+    /// How many have a bar.
+    package var looked: Int { farOff.count + near.count }
 
     private static func isFarOff(_ row: Row) -> Bool {
         guard let bar = row.bar, let ratio = row.ratio else { return true }
@@ -28,10 +31,10 @@ package struct RatioGuard: Sendable {
         MeasureID.allCases.filter { id in farOff.contains { $0.measure == id } }
     }
 
-    /// Those that are far off in `again` too: it is no moment's disturbance.
+    /// Those that are not near their bar in `again`, where they may be missing: it is no moment's disturbance.
     package func confirmed(by again: RatioGuard) -> [Row] {
         farOff.filter { row in
-            again.farOff.contains {
+            !again.near.contains {
                 ($0.measure, $0.title, $0.beside?.name) == (row.measure, row.title, row.beside?.name)
             }
         }

@@ -206,6 +206,7 @@ package struct ProtectMachine {
             aloneBasis = now
             // Silence counts only while this side listened.
             lastHeard = lastHeard + absent
+            movedAt = movedAt + absent
         }
         lastPassage = now
     }

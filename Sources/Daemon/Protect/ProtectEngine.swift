@@ -175,7 +175,6 @@ package final class ProtectEngine: @unchecked Sendable {
             retryStoreOutdated()
             retryStandstill()
             retryOrder()
-            noteProgress()
             attendOutput()
             countDirty()
             dispatch(.tick)
@@ -198,6 +197,8 @@ package final class ProtectEngine: @unchecked Sendable {
         Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds, lookingFirst: looks)
         if entries.0.isReady { wakeUp.drain() }
         awaitSuspend()
+        // Before the machine hears from the standby, and judges.
+        noteProgress()
         if isMore || entries.2.isReady { progress(readable: isMore || entries.2.isReadable) }
     }
 

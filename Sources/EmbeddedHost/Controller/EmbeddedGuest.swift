@@ -79,7 +79,7 @@ package final class EmbeddedGuest: ProtectedGuest {
     package func stopDirtyTracking() { tracker.stop() }
 
     package func collectDirty(into bitmap: inout PageBitmap) throws(GuestError) {
-        if isSuspended { copier.prepare() }
+        if isSuspended { copier.pauseBegins() }
         try tracker.collect(into: &bitmap)
     }
 
@@ -145,6 +145,7 @@ package final class EmbeddedGuest: ProtectedGuest {
     package func resume() throws(GuestError) {
         guard isSuspended else { return }
         isSuspended = false
+        copier.pauseEnds()
         // No reply is waited for: the pause ends when the guest takes the message.
         guard link.tell(.resume) || ended() != nil else {
             throw GuestError(

@@ -154,7 +154,7 @@ package final class XenGuest: ProtectedGuest {
                 reason: "its memory target changed; all of its memory is sent first, while it runs"
             )
         }
-        if isSuspended { pages.copier.prepare() }
+        if isSuspended { pages.copier.pauseBegins() }
         let reading = try dirtyLog.read(into: &bitmap, isFinal: isSuspended)
         // A Linux that suspends writes: a bitmap without a bit is one that somebody switched off.
         if reading == .lost || suspension.isVoid || isSuspended && reading == .none {
@@ -243,6 +243,7 @@ package final class XenGuest: ProtectedGuest {
     package func cancelSuspend() { whole.cancel() }
     package func resume() throws(GuestError) {
         try whole.resume()
+        pages.copier.pauseEnds()
         sweepIsDue = sweepsOwed > 0
     }
     package func standStill() throws(GuestError) {

@@ -31,6 +31,16 @@ import Testing
         #expect(!primary.has(.releaseAll))
     }
 
+    /// What came while this side was away is not known yet: an ack may be the next thing that is read.
+    @Test func nobodyIsBlamedForTimeThatThisSideWasAway() {
+        let primary = sending(for: 1000)
+        primary.advance(.seconds(3))
+        primary.beat()
+        #expect(primary.attempts == 1 && !primary.reports.contains(.linkLost(.notAcknowledging)))
+        primary.ack(1)
+        #expect(primary.has(.release(epoch: 1)) && primary.attempts == 1)
+    }
+
     /// Sent again it would take as long again: output is not held for it beyond alone-after, nor let go before the image is.
     @Test func oneThatMovesForTooLongEndsProtectionInTwoPhases() {
         let primary = sending(for: 9900)
