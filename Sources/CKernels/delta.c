@@ -23,72 +23,31 @@ static inline uint8_t nonzero_bytes(uint64_t word) {
     return gather(((((word & low) + low) | word) & ~low) >> 7);
 }
 
-// Which bytes of each group of 64 differ; bit g of the result: any of group g's does.
-static uint64_t differences_plain(const uint8_t *page, const uint8_t *shadow, uint64_t *bytes, const uint8_t *next) {
-    uint64_t changed = 0;
-    for (int g = 0; g < groups; g++) {
-        uint64_t mask = 0;
-        if (next) __builtin_prefetch(next + g * group_size, 1);
-        for (int w = 0; w < 8; w++) {
-            uint64_t word = load(page + g * group_size + w * 8) ^ load(shadow + g * group_size + w * 8);
-            mask |= (uint64_t)nonzero_bytes(word) << (8 * w);
-        }
-        bytes[g] = mask;
-        changed |= (uint64_t)(mask != 0) << g;
+// What is looked at next is not at hand: it was written an epoch ago or longer.
+struct ahead {
+    const uint8_t *next, *later;
+};
+
+// Two lines at a time: they come as a pair.
+static inline __attribute__((always_inline)) void fetch(struct ahead ahead, int g) {
+    if (ahead.next && g % 2 == 0) {
+        __builtin_prefetch(ahead.next + g * group_size);
+        __builtin_prefetch(ahead.next + (g + 1) * group_size);
     }
-    return changed;
+    // The translation takes longer than the lines do.
+    if (g == groups / 2 && ahead.later) __builtin_prefetch(ahead.later);
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t
-differences_avx2(const uint8_t *page, const uint8_t *shadow, uint64_t *bytes, const uint8_t *next) {
-    uint64_t changed = 0;
-    for (int g = 0; g < groups; g++) {
-        const uint8_t *a = page + g * group_size, *b = shadow + g * group_size;
-        if (next) __builtin_prefetch(next + g * group_size, 1);
-        __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const void *)a), _mm256_loadu_si256((const void *)b));
-        __m256i high = _mm256_cmpeq_epi8(
-            _mm256_loadu_si256((const void *)(a + 32)), _mm256_loadu_si256((const void *)(b + 32))
-        );
-        uint64_t same = (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
-        bytes[g] = ~same;
-        changed |= (uint64_t)(~same != 0) << g;
-    }
-    return changed;
+// Notes which bytes of a group differ. `changed` has bit g: any of group g's does.
+static inline __attribute__((always_inline)) void
+note(struct ckernels_delta *delta, uint64_t *changed, int g, uint64_t mask) {
+    delta->bytes[g] = mask;
+    *changed |= (uint64_t)(mask != 0) << g;
 }
 
-__attribute__((target("avx512f,avx512bw"))) static uint64_t
-differences_avx512(const uint8_t *page, const uint8_t *shadow, uint64_t *bytes, const uint8_t *next) {
-    uint64_t changed = 0;
-    for (int g = 0; g < groups; g++) {
-        if (next) __builtin_prefetch(next + g * group_size, 1);
-        uint64_t mask =
-            _mm512_cmpneq_epi8_mask(_mm512_loadu_si512(page + g * group_size), _mm512_loadu_si512(shadow + g * group_size));
-        bytes[g] = mask;
-        changed |= (uint64_t)(mask != 0) << g;
-    }
-    return changed;
-}
-#endif
-
-static uint64_t
-differences(int way, const uint8_t *page, const uint8_t *shadow, uint64_t *bytes, const uint8_t *next) {
-#if defined(__x86_64__)
-    if (way != CKERNELS_PLAIN) {
-        bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-        if (way == CKERNELS_BEST && has512) return differences_avx512(page, shadow, bytes, next);
-        if (__builtin_cpu_supports("avx2")) return differences_avx2(page, shadow, bytes, next);
-    }
-#endif
-    return differences_plain(page, shadow, bytes, next);
-}
-
-void ckernels_delta_find(
-    enum ckernels_way way, const void *page, void *shadow, const void *next, struct ckernels_delta *delta
-) {
-    const uint8_t *from = page;
-    uint8_t *to = shadow;
-    uint64_t changed = differences(way, from, to, delta->bytes, next);
+// What follows from the bytes that differ. A part of each way, as there are instructions to count bits.
+static inline __attribute__((always_inline)) void
+finish(const uint8_t *page, uint8_t *shadow, uint64_t changed, struct ckernels_delta *delta) {
     uint32_t words = 0, bytes = 0;
     delta->groups = changed;
     for (uint64_t rest = changed; rest; rest &= rest - 1) {
@@ -100,7 +59,7 @@ void ckernels_delta_find(
         delta->words[g] = gather(any & 0x0101010101010101u);
         words += (uint32_t)__builtin_popcount(delta->words[g]);
         bytes += (uint32_t)__builtin_popcountll(mask);
-        memcpy(to + g * group_size, from + g * group_size, group_size);
+        memcpy(shadow + g * group_size, page + g * group_size, group_size);
     }
     uint32_t count = (uint32_t)__builtin_popcountll(changed);
     uint32_t head = count <= CKERNELS_DELTA_LISTED ? 2 * count : 8 + count;
@@ -108,10 +67,84 @@ void ckernels_delta_find(
     delta->narrow = head + words + bytes;
 }
 
+static void find_plain(const uint8_t *page, uint8_t *shadow, struct ahead ahead, struct ckernels_delta *delta) {
+    uint64_t changed = 0;
+    for (int g = 0; g < groups; g++) {
+        uint64_t mask = 0;
+        fetch(ahead, g);
+        for (int w = 0; w < 8; w++) {
+            uint64_t word = load(page + g * group_size + w * 8) ^ load(shadow + g * group_size + w * 8);
+            mask |= (uint64_t)nonzero_bytes(word) << (8 * w);
+        }
+        note(delta, &changed, g, mask);
+    }
+    finish(page, shadow, changed, delta);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,popcnt"))) static void
+find_avx2(const uint8_t *page, uint8_t *shadow, struct ahead ahead, struct ckernels_delta *delta) {
+    uint64_t changed = 0;
+    for (int g = 0; g < groups; g++) {
+        const uint8_t *a = page + g * group_size, *b = shadow + g * group_size;
+        fetch(ahead, g);
+        __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const void *)a), _mm256_loadu_si256((const void *)b));
+        __m256i high = _mm256_cmpeq_epi8(
+            _mm256_loadu_si256((const void *)(a + 32)), _mm256_loadu_si256((const void *)(b + 32))
+        );
+        uint64_t same = (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+        note(delta, &changed, g, ~same);
+    }
+    finish(page, shadow, changed, delta);
+}
+
+__attribute__((target("avx512f,avx512bw,popcnt"))) static void
+find_avx512(const uint8_t *page, uint8_t *shadow, struct ahead ahead, struct ckernels_delta *delta) {
+    uint64_t changed = 0;
+    for (int g = 0; g < groups; g++) {
+        fetch(ahead, g);
+        uint64_t mask =
+            _mm512_cmpneq_epi8_mask(_mm512_loadu_si512(page + g * group_size), _mm512_loadu_si512(shadow + g * group_size));
+        note(delta, &changed, g, mask);
+    }
+    finish(page, shadow, changed, delta);
+}
+#endif
+
+void ckernels_delta_find(
+    enum ckernels_way way, const void *page, void *shadow, const void *next, const void *later, struct ckernels_delta *delta
+) {
+    struct ahead ahead = { next, later };
+#if defined(__x86_64__)
+    if (way != CKERNELS_PLAIN && __builtin_cpu_supports("popcnt")) {
+        bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+        if (way == CKERNELS_BEST && has512) return find_avx512(page, shadow, ahead, delta);
+        if (__builtin_cpu_supports("avx2")) return find_avx2(page, shadow, ahead, delta);
+    }
+#else
+    (void)way;
+#endif
+    find_plain(page, shadow, ahead, delta);
+}
+
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) static uint8_t *pack_words_avx512(const uint8_t *group, uint8_t mask, uint8_t *to) {
     _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(mask, _mm512_loadu_si512(group)));
     return to + 8 * __builtin_popcount(mask);
+}
+
+// What is written beyond a word's bytes is overwritten by the next, or has no meaning.
+__attribute__((target("bmi,bmi2,popcnt"))) static uint8_t *
+pack_bytes_bmi2(const uint8_t *group, uint8_t words, uint64_t bytes, uint8_t *to) {
+    for (unsigned rest = words; rest; rest &= rest - 1) {
+        int w = __builtin_ctz(rest);
+        uint64_t mask = (uint8_t)(bytes >> (8 * w));
+        *to++ = (uint8_t)mask;
+        uint64_t packed = _pext_u64(load(group + 8 * w), _pdep_u64(mask, 0x0101010101010101u) * 255);
+        memcpy(to, &packed, 8);
+        to += __builtin_popcountll(mask);
+    }
+    return to;
 }
 #endif
 
@@ -131,12 +164,17 @@ static uint8_t *pack_bytes(const uint8_t *group, uint8_t words, uint64_t bytes, 
     return to;
 }
 
-size_t ckernels_delta_pack(const void *page, const struct ckernels_delta *delta, bool narrow, void *target) {
+size_t ckernels_delta_pack(
+    enum ckernels_way way, const void *page, const struct ckernels_delta *delta, bool narrow, void *target
+) {
     const uint8_t *from = page;
     uint8_t *to = target;
     bool listed = __builtin_popcountll(delta->groups) <= CKERNELS_DELTA_LISTED;
 #if defined(__x86_64__)
-    bool compress = __builtin_cpu_supports("avx512f");
+    bool compress = way == CKERNELS_BEST && __builtin_cpu_supports("avx512f");
+    bool extract = way != CKERNELS_PLAIN && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+#else
+    (void)way;
 #endif
     if (!listed) {
         for (int i = 0; i < 8; i++) *to++ = (uint8_t)(delta->groups >> (8 * i));
@@ -146,6 +184,12 @@ size_t ckernels_delta_pack(const void *page, const struct ckernels_delta *delta,
         if (listed) *to++ = (uint8_t)g;
         *to++ = delta->words[g];
         if (narrow) {
+#if defined(__x86_64__)
+            if (extract) {
+                to = pack_bytes_bmi2(from + g * group_size, delta->words[g], delta->bytes[g], to);
+                continue;
+            }
+#endif
             to = pack_bytes(from + g * group_size, delta->words[g], delta->bytes[g], to);
             continue;
         }

@@ -69,9 +69,11 @@ private final class EdgeMemory {
         return (page, old)
     }
 
-    private func pack(_ page: [UInt8], _ delta: inout ckernels_delta, narrow: Bool) -> [UInt8] {
+    private func pack(_ way: ckernels_way, _ page: [UInt8], _ delta: inout ckernels_delta, narrow: Bool)
+        -> [UInt8]
+    {
         var target = [UInt8](repeating: 0, count: Int(CKERNELS_DELTA_ROOM))
-        let length = ckernels_delta_pack(page, &delta, narrow, &target)
+        let length = ckernels_delta_pack(way, page, &delta, narrow, &target)
         return Array(target[..<length])
     }
 
@@ -82,11 +84,13 @@ private final class EdgeMemory {
             let (page, old) = Self.pair(round % 8, &random)
             var shadow = old
             var delta = ckernels_delta()
-            ckernels_delta_find(Self.ways[way], page, &shadow, nil, &delta)
+            // What is fetched ahead changes nothing.
+            let ahead = round % 3 == 0 ? nil : old.withUnsafeBytes { $0.baseAddress }
+            ckernels_delta_find(Self.ways[way], page, &shadow, ahead, ahead, &delta)
             #expect(shadow == page)
             #expect((delta.groups == 0) == (page == old))
             for narrow in [false, true] where delta.groups != 0 {
-                let packed = pack(page, &delta, narrow: narrow)
+                let packed = pack(Self.ways[way], page, &delta, narrow: narrow)
                 #expect(packed == SwiftKernels.packDelta(of: page, from: old, narrow: narrow))
                 #expect(packed.count == Int(narrow ? delta.narrow : delta.wide))
                 #expect(packed.count <= Int(CKERNELS_DELTA_ROOM))

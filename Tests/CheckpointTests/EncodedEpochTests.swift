@@ -135,17 +135,17 @@ final class EncodedPair {
 @Suite struct EncodedEpochTests {
     /// Of noise few pages are tried; what comes after it is soon packed again.
     @Test func noiseIsNotTriedForLong() throws {
-        let pair = try EncodedPair(pages: 140)
+        let pair = try EncodedPair(pages: 180)
         var random = SplitMix(state: 3)
-        for pfn in 0..<140 {
+        for pfn in 0..<180 {
             pair.guest.pages[pfn] = (0..<guestPageSize).map {
                 pfn < 100 ? .random(in: 0...255, using: &random) : UInt8($0 % 7 + pfn % 3)
             }
         }
         try pair.begin()
         pair.expectEqual()
-        // Three pages at most go by until one is tried.
-        #expect(pair.encoded < 103 * (guestPageSize + 1) + 37 * 200 + 4096)
+        // 31 pages at most go by until one is tried.
+        #expect(pair.encoded < 131 * (guestPageSize + 1) + 49 * 200 + 4096)
     }
 
     @Test(

@@ -54,14 +54,17 @@ struct ckernels_delta {
 };
 
 /// Finds what of `page` differs from `shadow`, and brings `shadow` to `page`. Both are 4096 bytes.
-/// `next`: the shadow that will be asked for next, which is fetched meanwhile; NULL for none.
+/// `next`: the shadow that will be asked for next, which is fetched meanwhile. `later`: one that will be asked for after some more,
+/// which has its address translated. NULL for none.
 void ckernels_delta_find(
-    enum ckernels_way way, const void *page, void *shadow, const void *next, struct ckernels_delta *delta
+    enum ckernels_way way, const void *page, void *shadow, const void *next, const void *later, struct ckernels_delta *delta
 );
 
 /// Packs what `ckernels_delta_find` found in `page`. `target` has CKERNELS_DELTA_ROOM bytes at least.
 /// Returns the packed length: `delta->wide` or `delta->narrow`.
-size_t ckernels_delta_pack(const void *page, const struct ckernels_delta *delta, bool narrow, void *target);
+size_t ckernels_delta_pack(
+    enum ckernels_way way, const void *page, const struct ckernels_delta *delta, bool narrow, void *target
+);
 
 /// Brings `page`, which is the copy that was sent last, to what was packed. Looks at no byte beyond `length`, writes
 /// nothing but the page. `listed`: how many groups are listed, 0 where a word says which they are.

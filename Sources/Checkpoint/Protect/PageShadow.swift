@@ -41,12 +41,16 @@ package final class PageShadow {
     /// The running epoch is committed.
     package func commit() { sent.removeAll() }
 
-    func isReference(_ pfn: Int) -> Bool { !sent.contains(pfn) && !unknown.contains(pfn) }
-
-    /// The page is being sent; its new bytes are in the shadow.
-    func noteSent(_ pfn: Int) {
+    /// The page is being sent, and its new bytes go into the shadow.
+    /// - Returns: whether it was a reference.
+    func noteSent(_ pfn: Int) -> Bool {
+        guard sent.contains(pfn) || unknown.contains(pfn) else {
+            sent.insert(pfn)
+            return true
+        }
         sent.insert(pfn)
         unknown.remove(pfn)
+        return false
     }
 
     /// The bytes of a page below `pageCount`; nil for any other.

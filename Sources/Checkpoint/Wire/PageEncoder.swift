@@ -8,12 +8,14 @@ import XenStream
 package final class PageEncoder {
     /// A frame is over when it stands for that many bytes of the stream, or a little more.
     static let framePlain = 512 << 10
+    /// The first of what was handed over is short: the standby is woken while the rest is encoded.
+    static let firstPlain = 64 << 10
     /// The most bytes of a frame's body: no form is longer than what it stands for but for the byte before it, and the kernels
     /// write a little beyond their end.
     static let frameCapacity = framePlain + (64 << 10)
-    /// A difference longer than that is tried against LZ4, which costs three times as much.
-    private static let tryLZ4Above = 512
-    /// After so many pages in a row that LZ4 made no smaller, one of four is tried: trying costs as much as sending.
+    /// A difference longer than that is tried against LZ4, which costs many times as much and gains little on a shorter one.
+    private static let tryLZ4Above = 1024
+    /// After so many pages in a row that LZ4 made no smaller, one of 32 is tried: trying costs as much as sending.
     private static let patience = 16
     /// The longest literal.
     private static let literalLimit = Int(UInt16.max)
@@ -28,12 +30,14 @@ package final class PageEncoder {
 
     private var data = UnsafeRawBufferPointer(start: nil, count: 0)
     private var position = 0
+    /// How many bytes of the stream the frame is to stand for.
+    private var limit = PageEncoder.framePlain
     private var records = UnsafeBufferPointer<Int>(start: nil, count: 0)
     private var nextRecord = 0
     /// The list of the record whose pages come next, and how far they have come.
     private var list: UnsafeRawPointer?
     private var entries = 0, nextEntry = 0
-    private var delta = ckernels_delta()
+    private let delta = UnsafeMutablePointer<ckernels_delta>.allocate(capacity: 1)
     /// Pages by themselves in a row that did not get smaller.
     private var misses = 0
 
@@ -44,9 +48,13 @@ package final class PageEncoder {
         self.encodings = shadow == nil ? encodings.subtracting(.againstImage) : encodings
         self.shadow = encodings.isDisjoint(with: .againstImage) ? nil : shadow
         frame = .allocate(byteCount: Self.frameCapacity, alignment: 64)
+        delta.initialize(to: ckernels_delta())
     }
 
-    deinit { frame.deallocate() }
+    deinit {
+        frame.deallocate()
+        delta.deallocate()
+    }
 
     /// Begins with bytes of the stream, which stay where they are until all of them are encoded.
     /// - Parameter records: where in `data` its PAGE_DATA records begin, ascending; pages of others are sent as they are.
@@ -61,7 +69,8 @@ package final class PageEncoder {
         let start = position
         filled = 4
         run = nil
-        while position < data.count, position - start < Self.framePlain { step(start) }
+        limit = start == 0 ? Self.firstPlain : Self.framePlain
+        while position < data.count, position - start < limit { step(start) }
         frame.storeBytes(of: UInt32(position - start).littleEndian, as: UInt32.self)
         return (UnsafeRawBufferPointer(start: frame, count: filled), position - start)
     }
@@ -74,7 +83,7 @@ package final class PageEncoder {
             beginRecord()
         } else {
             let end = nextRecord < records.count ? records[nextRecord] : data.count
-            literal(min(end - position, Self.framePlain - (position - start), Self.literalLimit))
+            literal(min(end - position, limit - (position - start), Self.literalLimit))
         }
     }
 
@@ -167,39 +176,43 @@ package final class PageEncoder {
             if let old, !ckernels_is_zero(old, guestPageSize) {
                 old.initializeMemory(as: UInt8.self, repeating: 0, count: guestPageSize)
             }
-            if old != nil { shadow?.noteSent(pfn) }
+            if old != nil { _ = shadow?.noteSent(pfn) }
             return join(.zero)
         }
         guard let shadow, let old else { return encodeAlone(content) }
-        let isReference = shadow.isReference(pfn)
-        shadow.noteSent(pfn)
-        guard isReference else {
+        guard shadow.noteSent(pfn) else {
             ckernels_copy_page(old, content)
             return encodeAlone(content)
         }
-        encodeDifference(content, old)
+        encodeDifference(content, old, shadow)
     }
 
-    private func encodeDifference(_ content: UnsafeRawPointer, _ old: UnsafeMutableRawPointer) {
-        let following = nextEntry < entries ? shadow?.page(PageList.pfn(entry(nextEntry))) : nil
-        ckernels_delta_find(CKERNELS_BEST, content, old, following, &delta)
-        if delta.groups == 0, encodings.contains(.unchanged) { return join(.unchanged) }
-        let isNarrow = delta.narrow < delta.wide
-        let length = Int(min(delta.narrow, delta.wide))
-        guard encodings.contains(.delta), delta.groups != 0, length < guestPageSize else {
+    private func encodeDifference(
+        _ content: UnsafeRawPointer,
+        _ old: UnsafeMutableRawPointer,
+        _ shadow: PageShadow
+    ) {
+        // Of entries without data, which are few, the wrong page is fetched.
+        let next = shadow.page(PageList.pfn(entry(nextEntry)))
+        let later = shadow.page(PageList.pfn(entry(nextEntry + 2)))
+        ckernels_delta_find(CKERNELS_BEST, content, old, next, later, delta)
+        if delta.pointee.groups == 0, encodings.contains(.unchanged) { return join(.unchanged) }
+        let isNarrow = delta.pointee.narrow < delta.pointee.wide
+        let length = Int(min(delta.pointee.narrow, delta.pointee.wide))
+        guard encodings.contains(.delta), delta.pointee.groups != 0, length < guestPageSize else {
             return encodeAlone(content)
         }
         if length > Self.tryLZ4Above, encodeLZ4(content, below: length) { return }
-        let listed = delta.groups.nonzeroBitCount
+        let listed = delta.pointee.groups.nonzeroBitCount
         run = nil
         put((isNarrow ? PageItem.bytes : .words).tag(listed <= Int(CKERNELS_DELTA_LISTED) ? listed : 0))
-        filled += ckernels_delta_pack(content, &delta, isNarrow, frame + filled)
+        filled += ckernels_delta_pack(CKERNELS_BEST, content, delta, isNarrow, frame + filled)
         position += guestPageSize
     }
 
     /// Without any other page.
     private func encodeAlone(_ content: UnsafeRawPointer) {
-        let isTried = misses < Self.patience || misses % 4 == 0
+        let isTried = misses < Self.patience || misses % 32 == 0
         if isTried, encodeLZ4(content, below: guestPageSize) {
             misses = 0
             return
