@@ -127,9 +127,7 @@ package enum TCP {
     /// Room for what is sent, so that the sender need not wait. Only of another kind of socket than TCP: for that the kernel has room as
     /// the connection can carry (tcp(7), `tcp_wmem`), and what waits in more of it would hold back heartbeats on a slow link.
     package static func makeSendRoom(_ socket: Descriptor) throws(SystemError) {
-        if try option(socket, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP {
-            try setOption(socket, SOL_SOCKET, SO_SNDBUF, room)
-        }
+        if try !isTCP(socket) { try setOption(socket, SOL_SOCKET, SO_SNDBUF, room) }
     }
 
     /// Room for what was received, also beyond the host's `net.core.rmem_max` where that is allowed (CAP_NET_ADMIN: socket(7),
@@ -141,6 +139,11 @@ package enum TCP {
             guard error.code == EPERM else { throw error }
             try setOption(socket, SOL_SOCKET, SO_RCVBUF, room)
         }
+    }
+
+    /// Whether a socket is one of TCP's, and no other kind of stream.
+    static func isTCP(_ socket: Descriptor) throws(SystemError) -> Bool {
+        try option(socket, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP
     }
 
     private static func option(_ socket: Descriptor, _ level: Int32, _ name: Int32) throws(SystemError)

@@ -30,14 +30,10 @@ package struct TCPInfo: Equatable, Sendable {
 extension TCP {
     /// Bytes that were written to a connection and that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)).
     /// - Returns: 0 for another kind of socket, and once the connection has ended.
-    package static func unacknowledgedBytes(_ raw: Int32) -> Int {
+    package static func unacknowledgedBytes(_ socket: Descriptor) -> Int {
         var bytes: Int32 = 0
-        var kind: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
         // Elsewhere it counts memory, not bytes (unix(7)).
-        guard getsockopt(raw, SOL_SOCKET, SO_PROTOCOL, &kind, &length) == 0, kind == IPPROTO_TCP,
-            CLinux_unacknowledged(raw, &bytes) == 0
-        else { return 0 }
+        guard (try? isTCP(socket)) == true, CLinux_unacknowledged(socket.raw, &bytes) == 0 else { return 0 }
         return Int(bytes)
     }
 

@@ -103,7 +103,7 @@ package final class PrimaryConnection {
     /// all has come.
     package func dataDelivered() -> UInt64 {
         if delivered < dataEnd {
-            let waiting = UInt64(TCP.unacknowledgedBytes(socket.raw))
+            let waiting = UInt64(TCP.unacknowledgedBytes(socket))
             delivered = max(delivered, min(written - min(waiting, written), dataEnd))
         }
         return delivered

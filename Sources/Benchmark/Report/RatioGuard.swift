@@ -20,10 +20,7 @@ package struct RatioGuard: Sendable {
 
     private static func isFarOff(_ row: Row) -> Bool {
         guard let bar = row.bar, let ratio = row.ratio else { return true }
-        return switch bar.direction {
-        case .atMost: ratio > bar.limit * slack
-        case .atLeast: ratio < bar.limit / slack
-        }
+        return !bar.isMet(by: ratio, slack: slack)
     }
 
     /// The measures to run again.

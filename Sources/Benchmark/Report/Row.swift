@@ -24,10 +24,11 @@ package struct Bar: Codable, Equatable, Sendable {
         Bar(direction: direction, limit: limit, subject: .value)
     }
 
-    func isMet(by figure: Double) -> Bool {
+    /// - Parameter slack: so many times as far as the limit is near enough.
+    func isMet(by figure: Double, slack: Double = 1) -> Bool {
         switch direction {
-        case .atMost: figure <= limit
-        case .atLeast: figure >= limit
+        case .atMost: figure <= limit * slack
+        case .atLeast: figure >= limit / slack
         }
     }
 }

@@ -13,6 +13,7 @@ enum ckernels_way { CKERNELS_BEST, CKERNELS_AVX2, CKERNELS_PLAIN };
 
 /// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `length` bytes, continued from `crc` (0 to begin).
 uint32_t ckernels_crc32c(uint32_t crc, const void *bytes, size_t length);
+/// The same by some of the ways there are.
 uint32_t ckernels_crc32c_by(enum ckernels_way way, uint32_t crc, const void *bytes, size_t length);
 
 /// True if all `length` bytes are zero. `length` is a multiple of 64.

@@ -30,8 +30,6 @@ package final class PageEncoder {
 
     private var data = UnsafeRawBufferPointer(start: nil, count: 0)
     private var position = 0
-    /// How many bytes of the stream the frame is to stand for.
-    private var limit = PageEncoder.framePlain
     private var records = UnsafeBufferPointer<Int>(start: nil, count: 0)
     private var nextRecord = 0
     /// The list of the record whose pages come next, and how far they have come.
@@ -69,13 +67,14 @@ package final class PageEncoder {
         let start = position
         filled = 4
         run = nil
-        limit = start == 0 ? Self.firstPlain : Self.framePlain
-        while position < data.count, position - start < limit { step(start) }
+        let end = min(start + (start == 0 ? Self.firstPlain : Self.framePlain), data.count)
+        while position < end { step(before: end) }
         frame.storeBytes(of: UInt32(position - start).littleEndian, as: UInt32.self)
         return (UnsafeRawBufferPointer(start: frame, count: filled), position - start)
     }
 
-    private func step(_ start: Int) {
+    /// The next item; what is no page ends at `frameEnd` at the latest.
+    private func step(before frameEnd: Int) {
         if nextEntry < entries {
             encodePage()
         } else if nextRecord < records.count, records[nextRecord] == position {
@@ -83,7 +82,7 @@ package final class PageEncoder {
             beginRecord()
         } else {
             let end = nextRecord < records.count ? records[nextRecord] : data.count
-            literal(min(end - position, limit - (position - start), Self.literalLimit))
+            literal(min(min(end, frameEnd) - position, Self.literalLimit))
         }
     }
 
