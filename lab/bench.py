@@ -19,7 +19,7 @@ BAR = 1.5
 # As the table calls them: the peer to the other host, which ours is compared with, and to nowhere.
 PEER = "xl remus -Fnd"
 PEERS = {PEER: xlremus.start, "xl remus -Fbnd": xlremus.start_to_nowhere}
-OURS = {"remusd": [], "remusd --encoding delta": ["--encoding", "delta"]}
+OURS = {"remusd": [], "remusd --encoding plain": ["--encoding", "plain"]}
 NOTHING = "unprotected"
 WAYS = (NOTHING, *OURS, *PEERS)
 

@@ -59,10 +59,22 @@ import XenStream
         #expect(meters.wireBytes > 0 && meters.wireBytes < meters.streamBytes / 2)
     }
 
-    /// Pages go as they are, unless somebody wants it otherwise.
+    /// Zeros by name and LZ4, unless somebody wants it otherwise: no memory for what was sent last.
+    @Test func byItselfPagesGoWithoutMemoryOfThem() throws {
+        let usual = ProtectOptions(standby: service.address).encoding
+        #expect(usual.encodings == .selfContained)
+        guest.write(epochs: 3)
+        let (engine, thread) = try protect(usual)
+        defer { pair.end(engine, thread) }
+        try settle(engine)
+        try expectEqual()
+        let meters = engine.snapshot.meters
+        #expect(meters.wireBytes > 0 && meters.wireBytes < meters.streamBytes)
+    }
+
     @Test func plainIsPlain() throws {
         guest.write(epochs: 3)
-        let (engine, thread) = try protect(ProtectOptions(standby: service.address).encoding)
+        let (engine, thread) = try protect(.plain)
         defer { pair.end(engine, thread) }
         try settle(engine)
         try expectEqual()
@@ -72,7 +84,7 @@ import XenStream
 
     /// The connection is lost again and again, between two epochs, within a sweep, or before the ack: nothing is lost with it, and the
     /// session goes on.
-    @Test(arguments: [EncodingChoice.plain, .delta])
+    @Test(arguments: EncodingChoice.allCases)
     func whatWasSweptOutlivesTheConnection(_ encoding: EncodingChoice) throws {
         let (engine, thread) = try protect(encoding, sweepsFrom: 5)
         defer { pair.end(engine, thread) }

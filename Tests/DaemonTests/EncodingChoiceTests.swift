@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (String?.none, EncodingChoice?.none), ("", nil), ("plain", .plain), ("delta", .delta),
+        (String?.none, EncodingChoice?.none), ("", nil), ("plain", .plain), ("lz4", .lz4), ("delta", .delta),
     ])
     func theVariable(_ text: String?, _ expected: EncodingChoice?) throws {
         #expect(try EncodingChoice.choice(text) == expected)
@@ -20,7 +20,7 @@ import Testing
 
     @Test func anotherWordIsRefusedWithTheRightOnes() {
         let error = #expect(throws: ValueError.self) { try EncodingChoice.choice("zstd") }
-        #expect(error?.description.contains("plain or delta") == true)
+        #expect(error?.description.contains("plain or lz4 or delta") == true)
     }
 
     @Test(arguments: ["zstd", ""])

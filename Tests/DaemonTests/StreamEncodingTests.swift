@@ -25,6 +25,9 @@ import Transport
         #expect(try encodings(delta) == .all)
         #expect(try encodings(delta, offered: [.zero, .lz4]) == [.zero, .lz4])
         #expect(try encodings(delta, offered: []) == nil)
+        let lz4 = StreamEncoding(.lz4, pageCount: 16, log: log)
+        #expect(try encodings(lz4) == [.zero, .lz4])
+        #expect(try encodings(lz4, offered: [.unchanged, .delta]) == nil)
         #expect(try encodings(StreamEncoding(.plain, pageCount: 16, log: log)) == nil)
     }
 

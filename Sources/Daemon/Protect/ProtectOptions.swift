@@ -23,7 +23,7 @@ package struct ProtectOptions: Sendable {
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
     /// How pages are sent.
-    package var encoding = EncodingChoice.plain
+    package var encoding = EncodingChoice.lz4
     /// Who grants generations; nil: nobody is asked.
     package var arbiter: (any Arbiter)? {
         didSet { settings.arbitration = arbiter.map { .arbiter(decides: $0.decides) } ?? .preferPrimary }

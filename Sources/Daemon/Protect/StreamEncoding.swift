@@ -32,7 +32,8 @@ final class StreamEncoding {
         guard connection.streamSent == 0, connection.isDrained else { return }
         (stream, wire) = (0, 0)
         // What is sent plain passes the shadow by, which is worth nothing afterwards.
-        guard choice == .delta, !offered.isEmpty else { return forget() }
+        let offered = offered.intersection(choice.encodings)
+        guard !offered.isEmpty else { return forget() }
         guard refused < Self.patience else {
             log.warning("the standby cannot make an epoch of what is encoded: epochs are sent plain")
             return forget()

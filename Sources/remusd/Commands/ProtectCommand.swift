@@ -159,8 +159,9 @@ struct ProtectCommand: ParsableCommand {
 
     @Option(
         help: """
-            How pages go to a remusd: plain, or delta: what changed since they were sent last, or LZ4, which saves most of the bytes and costs processor \
-            time and memory as large as the guest's here (default: REMUSD_ENCODING, else plain).
+            How pages go to a remusd: plain; lz4: zeros by name, and LZ4 where it makes a page smaller, for some processor time; or delta: also what \
+            changed since they were sent last, which saves most of the bytes and costs memory as large as the guest's here, and which a standby takes \
+            that keeps the guest's memory itself (cold) (default: REMUSD_ENCODING, else lz4).
             """
     )
     var encoding: EncodingChoice?
@@ -401,7 +402,7 @@ struct ProtectCommand: ParsableCommand {
         options.tee = tee
         options.hooks = hooks.options
         options.engine = try engine ?? EngineChoice.fromEnvironment() ?? .native
-        options.encoding = try encoding ?? EncodingChoice.fromEnvironment() ?? .plain
+        options.encoding = try encoding ?? EncodingChoice.fromEnvironment() ?? .lz4
         options.arbiter = makeArbiter(arbiter)
         options.ifGeneration = ifGeneration
         options.unreplicatedDisks = (unreplicatedDisks ?? "").split(separator: ",").map(String.init)
