@@ -93,10 +93,14 @@ package enum ChildProcess {
         prepare(&actions)
         var pid: pid_t = 0
         let failure = withCStrings([path] + arguments) { arguments in
-            guard let environment else {
-                return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ())
+            ProcessorPin.starting {
+                guard let environment else {
+                    return posix_spawn(&pid, path, &actions, &attributes, arguments, CLinux_environ())
+                }
+                return withCStrings(environment) {
+                    posix_spawn(&pid, path, &actions, &attributes, arguments, $0)
+                }
             }
-            return withCStrings(environment) { posix_spawn(&pid, path, &actions, &attributes, arguments, $0) }
         }
         guard failure == 0 else { throw SystemError("start \(path)", code: failure) }
         return pid

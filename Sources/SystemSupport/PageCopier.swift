@@ -5,6 +5,8 @@ import Synchronization
 /// Copies pages on two processors where there are two: on the caller's, and on that of a thread which sleeps until there is
 /// something to do. Copying is most of a pause, and most of copying is waiting for memory, which two do at the same time.
 ///
+/// The helper has the scheduling of the thread that woke it: one that is behind others would have a real-time owner wait for them.
+///
 /// Belongs to one thread. Allocates nothing after `init`.
 package final class PageCopier {
     /// The most copies between two calls of `finish`.
@@ -83,7 +85,12 @@ private final class CopyJob: @unchecked Sendable {
     /// then the processor is somebody else's.
     private static let lookout: UInt64 = 30_000
     /// How long for the first one after it was woken.
+    ///
+    /// `sched_yield` of a real-time helper leaves the processor to its equals only. Ordinary threads there wait for the pages that it
+    /// copies, and that long besides, once a pause: less than the slice (0.75 ms and more) that they give each other.
     private static let firstLookout: UInt64 = 150_000
+    /// How often the owner looks, some 0.2 ms, for a share that the helper has taken, which is some 10 us of copying.
+    private static let looks = 1000
 
     let sources: UnsafeMutablePointer<UnsafeRawPointer?>
     let targets: UnsafeMutablePointer<UnsafeMutableRawPointer?>
@@ -92,8 +99,9 @@ private final class CopyJob: @unchecked Sendable {
     private let ticket = Atomic<UInt64>(0)
     /// Pages of the running job that are copied.
     private let copied = Atomic<Int>(0)
-    /// Where the owner ran when it woke the helper.
+    /// Where the owner ran when it woke the helper, and its `SchedulingPolicy`.
     private let ownersProcessor = Atomic<Int32>(-1)
+    private let ownersPolicy = Atomic<UInt64>(0)
     private let isAsleep = Atomic<Bool>(false)
     private let isLooking = Atomic<Bool>(false)
     private let isOver = Atomic<Bool>(false)
@@ -121,8 +129,17 @@ private final class CopyJob: @unchecked Sendable {
         copied.store(0, ordering: .relaxed)
         ticket.store(number << 32 | UInt64(count) << 16, ordering: .releasing)
         while takeShare() {}
-        // The rest is being copied by the helper, a share of it at most.
-        while copied.load(ordering: .acquiring) < count { sched_yield() }
+        // The rest is being copied by the helper, a share of it at most. Where something else has the helper's processor, a real-time
+        // owner that went on looking would have its own for nothing.
+        var looks = Self.looks
+        while copied.load(ordering: .acquiring) < count {
+            if looks > 0 {
+                looks -= 1
+                sched_yield()
+            } else {
+                usleep(50)
+            }
+        }
     }
 
     /// Whether the helper is looking out for a job.
@@ -132,6 +149,7 @@ private final class CopyJob: @unchecked Sendable {
     func wake() {
         guard isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) else { return }
         ownersProcessor.store(ProcessorPin.current, ordering: .relaxed)
+        ownersPolicy.store(SchedulingPolicy.current.bits, ordering: .relaxed)
         wakeUp?.signal()
     }
 
@@ -175,28 +193,42 @@ private final class CopyJob: @unchecked Sendable {
         guard let wakeUp else { return }
         let processors = ProcessorPin.allowed.map { Int32($0) }
         var avoided: Int32 = -1
-        while !isOver.load(ordering: .relaxed) {
-            isLooking.store(true, ordering: .relaxed)
-            var end = Clock.monotonic + Self.firstLookout
-            repeat {
-                if takeShare() {
-                    end = Clock.monotonic + Self.lookout
-                } else {
-                    // Whoever wants the processor meanwhile has it.
-                    sched_yield()
-                }
-            } while Clock.monotonic < end && !isOver.load(ordering: .relaxed)
-            // A job that comes just now is the owner's alone.
-            isLooking.store(false, ordering: .relaxed)
+        var policy = SchedulingPolicy.current
+        while true {
             isAsleep.store(true, ordering: .relaxed)
             _ = Poll.wait(wakeUp.descriptor.raw, milliseconds: -1)
             isAsleep.store(false, ordering: .relaxed)
             wakeUp.drain()
+            if isOver.load(ordering: .relaxed) { return }
             // On the owner's own processor it would keep the owner waiting for what it has taken.
             let owners = ownersProcessor.load(ordering: .relaxed)
-            guard owners != avoided else { continue }
-            ProcessorPin.avoid(owners, of: processors)
-            avoided = owners
+            if owners != avoided {
+                ProcessorPin.avoid(owners, of: processors)
+                avoided = owners
+            }
+            let wanted = SchedulingPolicy(bits: ownersPolicy.load(ordering: .relaxed))
+            if wanted != policy {
+                // Then the owner copies alone.
+                guard (try? wanted.apply()) != nil else { continue }
+                policy = wanted
+            }
+            lookOut()
         }
+    }
+
+    /// Takes shares of one job after the other, until none has come for a while.
+    private func lookOut() {
+        isLooking.store(true, ordering: .relaxed)
+        var end = Clock.monotonic + Self.firstLookout
+        repeat {
+            if takeShare() {
+                end = Clock.monotonic + Self.lookout
+            } else {
+                // Whoever wants the processor meanwhile has it.
+                sched_yield()
+            }
+        } while Clock.monotonic < end && !isOver.load(ordering: .relaxed)
+        // A job that comes just now is the owner's alone.
+        isLooking.store(false, ordering: .relaxed)
     }
 }

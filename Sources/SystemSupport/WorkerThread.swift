@@ -20,18 +20,20 @@ package final class WorkerThread: @unchecked Sendable {
     package init(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
         var thread = pthread_t()
         let start = Unmanaged.passRetained(Start(name: name, body: body))
-        let failure = pthread_create(
-            &thread,
-            nil,
-            { argument in
-                guard let argument else { return nil }
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                start.name.withCString { _ = CLinux_prctl(PR_SET_NAME, UInt(bitPattern: $0)) }
-                start.body()
-                return nil
-            },
-            start.toOpaque()
-        )
+        let failure = ProcessorPin.starting {
+            pthread_create(
+                &thread,
+                nil,
+                { argument in
+                    guard let argument else { return nil }
+                    let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                    start.name.withCString { _ = CLinux_prctl(PR_SET_NAME, UInt(bitPattern: $0)) }
+                    start.body()
+                    return nil
+                },
+                start.toOpaque()
+            )
+        }
         guard failure == 0 else {
             start.release()
             throw SystemError("start thread \(name)", code: failure)

@@ -63,7 +63,7 @@ package final class ProtectEngine: @unchecked Sendable {
     /// How it ended, once it has.
     var endReason: ProtectResult? { result }
 
-    /// There is another processor for those who are waited for.
+    /// There is another processor for those who are waited for: a real-time engine would keep this one from them.
     private let hasCompany = ProcessorPin.online > 1
     private let wakeUp: EventFD
     private let mailbox = Mutex(ProtectMail())
@@ -192,7 +192,8 @@ package final class ProtectEngine: @unchecked Sendable {
             Poll.Entry(suspendDeadline == nil ? output.eventDescriptor : -1)
         )
         let isMore = connection?.mayHaveMore ?? false
-        // Room in the socket, or an ack, comes soon; being woken takes as long as sending a small epoch.
+        // Room in the socket, or an ack, comes soon; being woken takes as long as sending a small epoch. Each time it then sleeps, also
+        // for ordinary threads that have no other processor.
         let looks: UInt64 = hasCompany && machine.work == .inFlight && connection != nil ? 100_000 : 0
         Poll.wait(&entries, nanoseconds: isMore ? 0 : (wake - now).nanoseconds, lookingFirst: looks)
         if entries.0.isReady { wakeUp.drain() }

@@ -22,6 +22,8 @@ package struct ProtectOptions: Sendable {
     }
     /// Who reads a Xen guest's memory and state.
     package var engine = EngineChoice.native
+    /// What the engine's thread has before others.
+    package var thread = EngineThread()
     /// How pages are sent.
     package var encoding = EncodingChoice.lz4
     /// Who grants generations; nil: nobody is asked.

@@ -108,7 +108,7 @@ package final class ProtectService: Sendable {
             metadata: [
                 "standby": "\(options.standby)", "interval": "\(IntervalChoice(options.settings))",
                 "dirty_tracking": "\(tracking)", "engine": "\(reader?.rawValue ?? "-")",
-            ]
+            ].merging(options.thread.metadata) { $1 }
         )
         if start.outdatedBy != nil {
             // The machine says so, loudly.
@@ -130,7 +130,7 @@ package final class ProtectService: Sendable {
         }
         resumeHooks()
         let progress = WorkerProgress(engine, label: "syncing \(guest)")
-        let result = engine.run()
+        let result = options.thread.run(log) { engine.run() }
         progress.end()
         ended.signal { $0 = result }
         // Whoever asked to unprotect gets the answer before the socket goes.

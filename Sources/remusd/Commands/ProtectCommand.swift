@@ -30,7 +30,7 @@ struct ProtectCommand: ParsableCommand {
             REMUSD_DIRTY_TRACKING demands
               75  the arbiter does not answer, and nothing was begun; or the standby refused, or did not answer when protection ended: its image there is outdated (--detach: not \
             reached within --timeout; it goes on trying)
-              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used
+              78  REMUSD_RUNTIME_DIR or REMUSD_STATE_DIR, or a record in it, cannot be used; or --cpu or --realtime cannot be had
             """
     )
 
@@ -175,6 +175,8 @@ struct ProtectCommand: ParsableCommand {
     var tee: String?
 
     @OptionGroup(title: "Transport") var link: LinkOptions
+
+    @OptionGroup var engineThread: EngineThreadArguments
 
     @OptionGroup var hooks: HookArguments
 
@@ -322,6 +324,8 @@ struct ProtectCommand: ParsableCommand {
             throw Console.failure("\(error)", code: Exit.configuration)
         } catch let error as ValueError {
             throw Console.failure("\(error)", code: Exit.configuration)
+        } catch let error as EngineThread.Refusal {
+            throw Console.failure("\(error)", code: Exit.configuration)
         } catch let error as Audit.NotWritten {
             throw Console.failure("\(target.name): \(error)", code: Exit.configuration)
         } catch let error as ArbiterChanged {
@@ -384,6 +388,7 @@ struct ProtectCommand: ParsableCommand {
 
     private func options(_ guest: GuestName, _ paths: Paths) throws -> ProtectOptions {
         var options = ProtectOptions(standby: try standby)
+        options.thread = try engineThread.thread
         if peer == .remusd {
             options.security = try link.security(options.standby, paths, guest: guest.text)
         }
@@ -456,7 +461,11 @@ struct ProtectCommand: ParsableCommand {
     private func arguments(for target: GuestTarget) -> [String] {
         let given = Self.withoutDetaching(Array(CommandLine.arguments.dropFirst()))
         guard case .xen(_, let found) = target else { return given }
-        return given.map { [guest.description, "xen:\(guest)"].contains($0) ? "\(found.uuid)" : $0 }
+        // A domid may be an option's number too.
+        return zip([""] + given, given).map { before, argument in
+            !["--cpu", "--if-generation"].contains(before)
+                && [guest.description, "xen:\(guest)"].contains(argument) ? "\(found.uuid)" : argument
+        }
     }
 
     private static func withoutDetaching(_ arguments: [String]) -> [String] {
