@@ -18,7 +18,7 @@ struct ProtectCommand: ParsableCommand {
             lets it go on, but a grant, or 'remusd continue'.
 
             REMUSD_ENGINE=native|libxenguest chooses the engine where --engine does not.
-            REMUSD_ENCODING=plain|delta chooses how pages are sent where --encoding does not.
+            REMUSD_ENCODING=plain|lz4|delta chooses how pages are sent where --encoding does not.
             REMUSD_PLUG=copy|zero-copy chooses what is held of a Xen guest's packets: copies (the default), or themselves.
             REMUSD_DIRTY_TRACKING=auto|pagemap|compare chooses how an embedded guest's written pages are found.
 
