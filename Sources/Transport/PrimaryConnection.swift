@@ -7,8 +7,9 @@ import SystemSupport
 /// where they lie. Used by one thread. Allocates nothing after `init` but for a hello.
 package final class PrimaryConnection {
     private static let chunk = 256 << 10
-    /// The first frame of what was handed over is short: the standby is woken while the rest is on its way.
-    private static let firstChunk = 32 << 10
+    /// The first frame of what was handed over is short: the standby is woken while the rest is on its way. And an epoch's last: when it
+    /// has come, little of it is left to read and check.
+    private static let shortChunk = 32 << 10
     /// Reads at once, at most, before the caller has its turn: a peer that never pauses must not keep it.
     private static let rounds = 32
     /// Frames encoded at once, at most, for the same reason: a socket may take them faster than they are made.
@@ -199,8 +200,16 @@ package final class PrimaryConnection {
         }
     }
 
+    /// Bytes of the stream in the next frame, if it is not encoded.
+    private var nextChunk: Int {
+        if isFirst { return min(Self.shortChunk, data.count) }
+        let isNearEnd = endsEpoch && data.count <= Self.chunk + Self.shortChunk
+        guard isNearEnd else { return min(Self.chunk, data.count) }
+        return data.count > 2 * Self.shortChunk ? data.count - Self.shortChunk : data.count
+    }
+
     private func beginFrame() {
-        var count = min(isFirst ? Self.firstChunk : Self.chunk, data.count)
+        var count = nextChunk
         isFirst = false
         if let encoder {
             (body, count) = encoder.next()
