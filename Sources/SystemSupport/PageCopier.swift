@@ -5,7 +5,8 @@ import Synchronization
 /// Copies pages on two processors where there are two: on the caller's, and on that of a thread which sleeps until there is
 /// something to do. Copying is most of a pause, and most of copying is waiting for memory, which two do at the same time.
 ///
-/// The helper has the scheduling of the thread that woke it: one that is behind others would have a real-time owner wait for them.
+/// The helper has the scheduling that its owner had when `pauseComes` was called: one that is behind others would have a real-time
+/// owner wait for them.
 ///
 /// Belongs to one thread. Allocates nothing after `init`.
 package final class PageCopier {
@@ -15,6 +16,8 @@ package final class PageCopier {
     private static let alone = 400
     /// So few are not worth sharing either where the helper is awake.
     private static let aloneAwake = 96
+    /// In nanoseconds: what the helper looks out for, and what waking it takes besides.
+    private static let soon: UInt64 = 100_000
 
     private let job = CopyJob(capacity: PageCopier.capacity)
     private let helper: WorkerThread?
@@ -23,6 +26,9 @@ package final class PageCopier {
     private var pages = 0
     /// The last pause had enough of them for two.
     private var wasWorthIt = false
+    /// When the last pause was asked for, in nanoseconds, and whether it had come before a helper woken then would have slept again.
+    private var asked: UInt64 = 0
+    private var cameSoon = false
 
     /// - Parameter helped: whether there is a second thread; nil: if the process has a second processor.
     package init(helped: Bool? = nil) {
@@ -38,8 +44,16 @@ package final class PageCopier {
         helper?.join()
     }
 
+    /// A pause is about to be asked for. Where the last one came soon and was worth it, the helper is woken while the guest still runs.
+    package func pauseComes() {
+        asked = Clock.monotonic
+        job.noteOwner()
+        if wasWorthIt, cameSoon, helper != nil { job.wake() }
+    }
+
     /// A pause begins, and its pages are still being found: the helper is woken meanwhile, if the last one was worth it.
     package func pauseBegins() {
+        cameSoon = Clock.monotonic - asked < Self.soon
         if wasWorthIt, helper != nil { job.wake() }
         pages = 0
     }
@@ -77,7 +91,7 @@ package final class PageCopier {
 /// What is to be copied, and how far it has come. Both threads take shares of it until none is left.
 ///
 /// Unchecked: `sources` and `targets` are written by the owner only while no share of them is out, which `ticket` and `copied`
-/// order.
+/// order; `number` is the owner's alone.
 private final class CopyJob: @unchecked Sendable {
     /// Pages that are taken at once.
     private static let share = 32
@@ -99,9 +113,9 @@ private final class CopyJob: @unchecked Sendable {
     private let ticket = Atomic<UInt64>(0)
     /// Pages of the running job that are copied.
     private let copied = Atomic<Int>(0)
-    /// Where the owner ran when it woke the helper, and its `SchedulingPolicy`.
+    /// Where the owner ran when it woke the helper, and its `SchedulingPolicy` before the pause.
     private let ownersProcessor = Atomic<Int32>(-1)
-    private let ownersPolicy = Atomic<UInt64>(0)
+    private let ownersPolicy = Atomic<UInt64>(SchedulingPolicy.current.bits)
     private let isAsleep = Atomic<Bool>(false)
     private let isLooking = Atomic<Bool>(false)
     private let isOver = Atomic<Bool>(false)
@@ -145,11 +159,13 @@ private final class CopyJob: @unchecked Sendable {
     /// Whether the helper is looking out for a job.
     var isAwake: Bool { isLooking.load(ordering: .relaxed) }
 
+    /// Asks the kernel for the owner's policy: two calls that no pause is to wait for.
+    func noteOwner() { ownersPolicy.store(SchedulingPolicy.current.bits, ordering: .relaxed) }
+
     /// Wakes the helper if it sleeps.
     func wake() {
         guard isAsleep.load(ordering: .relaxed), isAsleep.exchange(false, ordering: .relaxed) else { return }
         ownersProcessor.store(ProcessorPin.current, ordering: .relaxed)
-        ownersPolicy.store(SchedulingPolicy.current.bits, ordering: .relaxed)
         wakeUp?.signal()
     }
 

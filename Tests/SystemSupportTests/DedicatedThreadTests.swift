@@ -110,6 +110,7 @@ import Testing
         let target = try Mapping.anonymous(count: count * pageSize)
         for round in 1...200 {
             memset(source.base, Int32(round), source.count)
+            copier.pauseComes()
             copier.pauseBegins()
             for page in 0..<count {
                 copier.add(source.base + page * pageSize, to: target.base + page * pageSize)

@@ -22,6 +22,7 @@ import Testing
             }
             memset(target.base, 0xEE, target.count)
             // As at the beginning of a pause: the helper is there, or it is not yet.
+            if round % 4 < 2 { copier.pauseComes() }
             if round % 2 == 0 { copier.pauseBegins() }
             // From the last page to the first: nothing of the order is taken for granted.
             for index in 0..<count {

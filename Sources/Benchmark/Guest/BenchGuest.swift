@@ -169,6 +169,7 @@ final class BenchGuest: EngineGuest, @unchecked Sendable {
 
     func requestSuspend() {
         runOn()
+        copier.pauseComes()
         isSuspended = true
         // There is an answer already.
         suspended.signal()

@@ -111,7 +111,10 @@ package final class EmbeddedGuest: ProtectedGuest {
 
     // MARK: Suspending
 
-    package func requestSuspend() throws(GuestError) { link.requestSuspend() }
+    package func requestSuspend() throws(GuestError) {
+        copier.pauseComes()
+        link.requestSuspend()
+    }
 
     package func suspendOutcome() throws(GuestError) -> SuspendOutcome? {
         var isWhole = false

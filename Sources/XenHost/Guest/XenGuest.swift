@@ -236,6 +236,7 @@ package final class XenGuest: ProtectedGuest {
     package func requestSuspend() throws(GuestError) {
         // While the guest runs and nothing waits for us: what changed without being written is looked for.
         if dirtyLog.isOn { try pages.rescanSlice(&extra) }
+        pages.copier.pauseComes()
         try whole.request()
     }
 
