@@ -16,7 +16,7 @@ package final class PageCopier {
     private static let alone = 400
     /// So few are not worth sharing either where the helper is awake.
     private static let aloneAwake = 96
-    /// In nanoseconds: what the helper looks out for, and what waking it takes besides.
+    /// In nanoseconds: a helper that was woken so long ago still looks out (`CopyJob.firstLookout`).
     private static let soon: UInt64 = 100_000
 
     private let job = CopyJob(capacity: PageCopier.capacity)
